@@ -1,0 +1,2 @@
+//! The halcyon command.
+fn main() {}
