@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+mod bytes;
 pub mod event_channel;
 pub mod grant_table;
 pub mod io;
