@@ -8,6 +8,7 @@
 //!
 //! Invariant: every submission comes back exactly once, as a completion, together with the
 //! memory it was lent.
+#![deny(unsafe_code)]
 
 use std::ops::Range;
 
