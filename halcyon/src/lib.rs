@@ -1,1 +1,12 @@
-//! halcyon
+//! The parts of the `halcyon` command.
+//!
+//! The binary is a thin `main` over [`cli`]; everything is here so that tests can link the very
+//! code that ships and put their own parts in place of ours.
+
+#![deny(unsafe_code)]
+
+pub mod check;
+pub mod cli;
+pub mod error;
+pub mod log;
+pub mod proc;

@@ -1,2 +1,28 @@
-//! The halcyon command.
-fn main() {}
+//! The `halcyon` command: the command line, and one line and an exit code when it goes wrong.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use halcyon::cli::args::{Cli, Command};
+use halcyon::error::{Exit, Failure};
+use halcyon::{check, log};
+
+fn main() -> ExitCode {
+    log::to_stderr(log::level_from_environment(tracing::Level::INFO));
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::from(Exit::Ok.code()),
+        Err(failure) => {
+            eprintln!("halcyon: {failure}");
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Check => check::run(),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,224 @@
+//! What may be asked of the `halcyon` command; help texts live here and nowhere else.
+//!
+//! It knows nothing of how any of it is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::place::PlatformArg;
+
+/// Serves the virtual disks of Xen guests, one small quiet process per guest.
+#[derive(Debug, Parser)]
+#[command(
+    name = "halcyon",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong command line; 3 verification failed or \
+                  something leaked; 4 held by another process; 5 no Xen and no simulated host.\n\
+                  Environment: HALCYON_SIM names the directory of a simulated host, HALCYON_LOG a \
+                  log level (error, warn, info, debug, trace).\n\
+                  First steps on a machine without Xen: `halcyon check`, then `halcyon demo`."
+)]
+pub struct Cli {
+    /// Where the guests are: `linux` (this is a Xen control domain) or `sim:DIR` (a simulated
+    /// host). Default: linux where /dev/xen exists, else sim:$HALCYON_SIM.
+    #[arg(long, global = true, value_name = "linux|sim:DIR")]
+    pub platform: Option<PlatformArg>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve one guest: every disk that xenstore gives it, until the guest is gone.
+    Vm(VmArgs),
+    /// Run a simulated Xen host and play its toolstack.
+    #[command(subcommand)]
+    Sim(SimCommand),
+    /// Show the counters of running VM processes, read from their shared pages.
+    Stats(StatsArgs),
+    /// Say whether this machine is fit to serve guests: one line each, with the remedy.
+    Check,
+    /// Show and verify the whole path here and now: no Xen and no privileges needed.
+    Demo(DemoArgs),
+    /// Run the benchmarks: `halcyon bench disk`, for one. Executes halcyon-bench.
+    #[command(disable_help_flag = true)]
+    Bench(BenchArgs),
+    /// Play a guest of the simulated host, commanded over stdin.
+    #[command(hide = true)]
+    Guest(GuestArgs),
+}
+
+/// `halcyon vm`
+#[derive(Debug, Args)]
+pub struct VmArgs {
+    /// The guest's domain number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32_751))]
+    pub domid: u16,
+    /// Which kinds of backend to serve: the directories under backend/ in xenstore.
+    #[arg(long, value_delimiter = ',', default_values = ["vbd", "vbd3", "qdisk"])]
+    pub kind: Vec<KindArg>,
+    /// Write this file once every watch is set: a spawner's way to wait for readiness.
+    #[arg(long, hide = true)]
+    pub ready_fd: Option<i32>,
+}
+
+/// A kind of backend, as xenstore names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum KindArg {
+    /// Where the kernel's own block backend is not loaded.
+    Vbd,
+    /// libxl's `backendtype=tap`.
+    Vbd3,
+    /// libxl's `backendtype=qdisk`.
+    Qdisk,
+}
+
+impl KindArg {
+    /// The directory under `backend/`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vbd => "vbd",
+            Self::Vbd3 => "vbd3",
+            Self::Qdisk => "qdisk",
+        }
+    }
+}
+
+/// `halcyon sim`
+#[derive(Debug, Subcommand)]
+pub enum SimCommand {
+    /// Start a simulated host. Prints the lines that point other tools at it.
+    Start {
+        /// Stay in the foreground until interrupted.
+        #[arg(long)]
+        foreground: bool,
+    },
+    /// Create a guest with its disks: start its VM process and a fake guest kernel.
+    Create(CreateArgs),
+    /// List the guests and their disks.
+    List {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a running guest one more disk.
+    Attach {
+        /// Which guest: its name or domain number.
+        guest: String,
+        /// The disk: [FORMAT:]PATH[,VDEV][,r|w].
+        disk: String,
+    },
+    /// Take a disk from a running guest; waits up to 10 s for what is still in the disk.
+    Detach {
+        /// Which guest: its name or domain number.
+        guest: String,
+        /// Which disk: xvda, say.
+        vdev: String,
+    },
+    /// Destroy a guest at once, as pulling the plug does.
+    Destroy {
+        /// Which guest: its name or domain number.
+        guest: String,
+    },
+    /// Destroy all guests and stop the simulated host.
+    Stop,
+}
+
+/// `halcyon sim create`
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The guest's name.
+    pub name: String,
+    /// A disk: [FORMAT:]PATH[,VDEV][,r|w]; repeat for more. VDEV defaults to the next free xvdX.
+    #[arg(long = "disk", value_name = "DISK")]
+    pub disks: Vec<String>,
+    /// Guest memory.
+    #[arg(long, default_value_t = 16, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub memory_mib: u32,
+    /// The guest's UUID; a new one by default.
+    #[arg(long)]
+    pub uuid: Option<String>,
+    /// Let the guest read (and, on writable disks, write and verify) this many requests at once.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub requests: u64,
+    /// Create the domain alone; start `halcyon vm --domid N` yourself.
+    #[arg(long)]
+    pub no_vm: bool,
+    /// Start no fake guest kernel; the frontend stays in state Initialising.
+    #[arg(long)]
+    pub no_guest: bool,
+}
+
+/// `halcyon stats`
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// For programs.
+    #[arg(long, conflicts_with = "prometheus")]
+    pub json: bool,
+    /// For a Prometheus text-file collector.
+    #[arg(long)]
+    pub prometheus: bool,
+    /// Only the VMs whose UUID starts with one of these.
+    pub uuid: Vec<String>,
+}
+
+/// `halcyon demo`
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Your own file or block device instead of a scratch image. Only read, unless --write.
+    #[arg(long, value_name = "PATH")]
+    pub disk: Option<PathBuf>,
+    /// Let the guest write to --disk. DESTROYS its content.
+    #[arg(long, requires = "disk")]
+    pub write: bool,
+    /// This many guests at once, each with its own process and its own scratch disk.
+    #[arg(long, default_value_t = 1, value_name = "N", conflicts_with = "disk",
+          value_parser = clap::value_parser!(u32).range(1..=4000))]
+    pub vms: u32,
+    /// Requests in all; at least this many are verified. Default: 100000, and at least 10 s; with
+    /// --vms N, 400 per guest.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub requests: Option<u64>,
+    /// Seed of the workload; the same seed writes the same bytes.
+    #[arg(long, default_value_t = 0x48_61_6c_63, value_name = "N")]
+    pub seed: u64,
+    /// The report as JSON on stdout, no progress.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `halcyon bench`
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Passed to halcyon-bench as they are.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<std::ffi::OsString>,
+}
+
+/// `halcyon guest`
+#[derive(Debug, Args)]
+pub struct GuestArgs {
+    /// The domain to play.
+    #[arg(long)]
+    pub domid: u16,
+    /// Seed of the workload.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}
