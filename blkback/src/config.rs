@@ -1,0 +1,296 @@
+//! Store keys to typed values, or a refusal that names the key.
+//!
+//! Everything below the frontend's directory was written by the guest, so each number has a
+//! bound and each text a length. This file knows nothing of connections or states, and its
+//! refusals never repeat what the guest wrote: they end up in logs and in other nodes.
+//!
+//! Invariant: a value that left this file is within the limits of the table in the crate root.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+use abi::io::blkif::{Protocol, keys, vdisk};
+use abi::{DomId, GrantRef, Port};
+
+use crate::report::Refusal;
+
+/// Longest text accepted from a frontend, in bytes. The one it writes is `protocol`.
+pub const FRONTEND_TEXT_MAX: usize = 63;
+
+/// Highest event channel port that exists: the FIFO ABI has 2^17 (`event_channel.h`).
+pub const PORT_MAX: u32 = (1 << 17) - 1;
+
+/// Nodes of the backend's directory that describe the device. The toolstack writes them once,
+/// before it asks for the device.
+pub const BACKEND_KEYS: [&str; 6] = [
+    keys::FRONTEND,
+    keys::FRONTEND_ID,
+    keys::PARAMS,
+    keys::MODE,
+    keys::DEVICE_TYPE,
+    keys::REMOVABLE,
+];
+
+/// Nodes of the frontend's directory that offer a ring.
+pub const FRONTEND_KEYS: [&str; 6] = [
+    keys::RING_REF,
+    keys::EVENT_CHANNEL,
+    keys::PROTOCOL,
+    keys::RING_PAGE_ORDER,
+    keys::NUM_RING_PAGES,
+    keys::MULTI_QUEUE_NUM_QUEUES,
+];
+
+/// What was found under a list of keys, in their order; `None` where there is no such node.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    found: Vec<(&'static str, Option<Vec<u8>>)>,
+}
+
+impl FromIterator<(&'static str, Option<Vec<u8>>)> for Values {
+    fn from_iter<I: IntoIterator<Item = (&'static str, Option<Vec<u8>>)>>(found: I) -> Self {
+        Self {
+            found: found.into_iter().collect(),
+        }
+    }
+}
+
+impl Values {
+    /// The value of `key`, if there is such a node.
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.found
+            .iter()
+            .find(|(name, _)| *name == key)?
+            .1
+            .as_deref()
+    }
+
+    fn required(&self, key: &'static str) -> Result<&[u8], Invalid> {
+        self.get(key).ok_or(Invalid::Missing { key })
+    }
+
+    fn text(&self, key: &'static str) -> Result<&str, Invalid> {
+        let value = self.required(key)?;
+        std::str::from_utf8(value).map_err(|_| Invalid::NotText { key })
+    }
+
+    /// A required number of at most `max`.
+    fn number(&self, key: &'static str, max: u32) -> Result<u32, Invalid> {
+        match decimal(self.required(key)?) {
+            Some(value) if value <= u64::from(max) => u32::try_from(value).ok(),
+            Some(_) => return Err(Invalid::TooLarge { key, max }),
+            None => None,
+        }
+        .ok_or(Invalid::NotANumber { key })
+    }
+
+    /// Checks that an option this backend does not offer was not taken: absent, or its default.
+    fn only(&self, key: &'static str, default: u32) -> Result<(), Invalid> {
+        let absent = self.get(key).is_none();
+        if absent || self.number(key, u32::MAX)? == default {
+            return Ok(());
+        }
+        Err(Invalid::NotOffered { key })
+    }
+}
+
+/// Decimal digits and nothing else; no sign, no space, no other base, at most what a u64 holds.
+pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
+    let all_digits = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+    if !all_digits {
+        return None;
+    }
+    // More digits than a u64 holds are a number all the same, and too large for any bound here.
+    let text = std::str::from_utf8(bytes).ok()?;
+    Some(text.parse().unwrap_or(u64::MAX))
+}
+
+/// Whether the guest may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Writes are refused.
+    ReadOnly,
+    /// Writes are served.
+    ReadWrite,
+}
+
+/// The device as the toolstack described it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The frontend's directory.
+    pub frontend: String,
+    /// What to open, in the toolstack's words: a path, or `format:path`.
+    pub params: String,
+    /// Whether the guest may write.
+    pub mode: Mode,
+    /// Whether it is presented as a CD-ROM.
+    pub cdrom: bool,
+    /// Whether its medium can be taken out.
+    pub removable: bool,
+}
+
+impl Description {
+    /// Reads [`BACKEND_KEYS`]; `domid` is the guest that this device belongs to.
+    pub fn parse(values: &Values, domid: DomId) -> Result<Self, Invalid> {
+        let frontend_id = values.number(keys::FRONTEND_ID, u32::from(DomId::FIRST_RESERVED.0))?;
+        if frontend_id != u32::from(domid.0) {
+            return Err(Invalid::ForeignFrontend);
+        }
+        let params = values.text(keys::PARAMS)?;
+        if params.is_empty() {
+            return Err(Invalid::NoMedium);
+        }
+        Ok(Self {
+            frontend: values.text(keys::FRONTEND)?.to_owned(),
+            params: params.to_owned(),
+            mode: mode(values.text(keys::MODE)?)?,
+            cdrom: values.get(keys::DEVICE_TYPE) == Some(b"cdrom"),
+            removable: values.get(keys::REMOVABLE) == Some(b"1"),
+        })
+    }
+
+    /// The `info` bits of `io/blkif.h`; `read_only` is the disk's own word, which may be stricter
+    /// than the mode.
+    pub fn info(&self, read_only: bool) -> u32 {
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        bit(self.cdrom, vdisk::CDROM)
+            | bit(self.removable, vdisk::REMOVABLE)
+            | bit(read_only || self.mode == Mode::ReadOnly, vdisk::READONLY)
+    }
+}
+
+/// A `w` anywhere permits writing, as it does for xen-blkback (`w!` is an old way to say "even if
+/// it is in use elsewhere"); what names neither right is refused instead of guessed.
+fn mode(text: &str) -> Result<Mode, Invalid> {
+    if text.contains('w') {
+        return Ok(Mode::ReadWrite);
+    }
+    if text.contains('r') {
+        return Ok(Mode::ReadOnly);
+    }
+    Err(Invalid::NotUnderstood { key: keys::MODE })
+}
+
+/// The ring that a frontend offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The grant of the ring's only page.
+    pub ring_ref: GrantRef,
+    /// The guest's end of the event channel.
+    pub event_channel: Port,
+    /// Which layout its slots have.
+    pub protocol: Protocol,
+}
+
+impl Offer {
+    /// Reads [`FRONTEND_KEYS`].
+    pub fn parse(values: &Values) -> Result<Self, Invalid> {
+        values.only(keys::RING_PAGE_ORDER, 0)?;
+        values.only(keys::NUM_RING_PAGES, 1)?;
+        values.only(keys::MULTI_QUEUE_NUM_QUEUES, 1)?;
+        let event_channel = values.number(keys::EVENT_CHANNEL, PORT_MAX)?;
+        if event_channel == 0 {
+            return Err(Invalid::NotUnderstood {
+                key: keys::EVENT_CHANNEL,
+            });
+        }
+        Ok(Self {
+            ring_ref: GrantRef(values.number(keys::RING_REF, u32::MAX)?),
+            event_channel: Port(event_channel),
+            protocol: protocol(values)?,
+        })
+    }
+}
+
+/// A frontend that writes no `protocol` speaks the native one, which is x86_64 here; tapback takes
+/// it for x86_32 (`io/blkif.h`, `protocol`).
+fn protocol(values: &Values) -> Result<Protocol, Invalid> {
+    let key = keys::PROTOCOL;
+    if values.get(key).is_none() {
+        return Ok(Protocol::X86_64);
+    }
+    let name = values.required(key)?;
+    if name.len() > FRONTEND_TEXT_MAX {
+        return Err(Invalid::TooLong {
+            key,
+            max: FRONTEND_TEXT_MAX,
+        });
+    }
+    Protocol::parse(name).ok_or(Invalid::NotUnderstood { key })
+}
+
+/// A key that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// There is no such node.
+    #[error("{key} is missing")]
+    Missing {
+        /// Which key.
+        key: &'static str,
+    },
+    /// Not decimal digits.
+    #[error("{key} is not a decimal number")]
+    NotANumber {
+        /// Which key.
+        key: &'static str,
+    },
+    /// Beyond its bound.
+    #[error("{key} is larger than {max}")]
+    TooLarge {
+        /// Which key.
+        key: &'static str,
+        /// The largest value accepted.
+        max: u32,
+    },
+    /// Not UTF-8.
+    #[error("{key} is not text")]
+    NotText {
+        /// Which key.
+        key: &'static str,
+    },
+    /// More bytes than any meaningful value has.
+    #[error("{key} is longer than {max} bytes")]
+    TooLong {
+        /// Which key.
+        key: &'static str,
+        /// The longest accepted.
+        max: usize,
+    },
+    /// None of the values that exist.
+    #[error("{key} has no known value")]
+    NotUnderstood {
+        /// Which key.
+        key: &'static str,
+    },
+    /// Asks for what this backend did not advertise.
+    #[error("{key} asks for what was not offered")]
+    NotOffered {
+        /// Which key.
+        key: &'static str,
+    },
+    /// The device of one guest names the frontend of another.
+    #[error("frontend-id names another domain")]
+    ForeignFrontend,
+    /// An empty drive.
+    #[error("params is empty: no medium")]
+    NoMedium,
+}
+
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Self {
+        let errno = match invalid {
+            Invalid::Missing { .. } => Self::ENOENT,
+            Invalid::NoMedium => Self::ENOMEDIUM,
+            _ => Self::EINVAL,
+        };
+        Self {
+            errno,
+            text: invalid.to_string(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Segments of a direct request: from what the guest wrote to page spans that may be copied.
+//!
+//! Knows nothing of operations, of sectors of the disk, or of where the bytes go. Invariant: a
+//! [`Segment`] lies within one page, is not empty, and starts and ends on a logical sector.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+use abi::GrantRef;
+use abi::io::blkif::{MAX_SEGMENTS, RawSegment, SECTORS_PER_PAGE};
+
+/// Bytes of one granted page. Part of the in-flight table, hence its fixed layout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Segment {
+    /// `grant_ref_t` of the page.
+    pub gref: u32,
+    /// First byte within the page.
+    pub offset_bytes: u16,
+    /// Bytes from there on.
+    pub len_bytes: u16,
+}
+
+impl Segment {
+    /// The grant of the page.
+    pub fn grant(&self) -> GrantRef {
+        GrantRef(self.gref)
+    }
+}
+
+/// One to [`MAX_SEGMENTS`] segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segments {
+    items: [Segment; MAX_SEGMENTS],
+    count: u8,
+}
+
+/// What is wrong with a list of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadSegments {
+    /// None where data must travel.
+    None,
+    /// More than [`MAX_SEGMENTS`].
+    TooMany,
+    /// Ends before it starts, or beyond the page.
+    Span,
+    /// Does not start and end on a logical sector.
+    Alignment,
+}
+
+impl Segments {
+    /// Checks the first `count` of `raw`; `sector_size_bytes` is the disk's logical sector size.
+    pub fn parse(
+        raw: &[RawSegment],
+        count: u8,
+        sector_size_bytes: u32,
+    ) -> Result<Self, BadSegments> {
+        if count == 0 {
+            return Err(BadSegments::None);
+        }
+        let used = raw.get(..usize::from(count)).ok_or(BadSegments::TooMany)?;
+        let mut items = [Segment::default(); MAX_SEGMENTS];
+        if used.len() > items.len() {
+            return Err(BadSegments::TooMany);
+        }
+        for (item, raw) in items.iter_mut().zip(used) {
+            *item = segment(raw, sector_size_bytes)?;
+        }
+        Ok(Self { items, count })
+    }
+
+    /// All of them, in order.
+    pub fn as_slice(&self) -> &[Segment] {
+        self.items
+            .get(..usize::from(self.count))
+            .unwrap_or(&self.items)
+    }
+
+    /// The bytes they span together: at most 11 pages.
+    pub fn len_bytes(&self) -> usize {
+        self.as_slice()
+            .iter()
+            .map(|segment| usize::from(segment.len_bytes))
+            .sum()
+    }
+}
+
+/// `first_sect` and `last_sect` are inclusive and count 512 bytes, whatever the logical sector
+/// size is (`io/blkif.h`).
+fn segment(raw: &RawSegment, sector_size_bytes: u32) -> Result<Segment, BadSegments> {
+    let (first, last) = (raw.first_sect, raw.last_sect);
+    if first > last || last >= SECTORS_PER_PAGE {
+        return Err(BadSegments::Span);
+    }
+    let sectors = last.saturating_sub(first).saturating_add(1);
+    let offset_bytes = bytes(first);
+    let len_bytes = bytes(sectors);
+    let aligned = |value: u16| u32::from(value).is_multiple_of(sector_size_bytes);
+    if !aligned(offset_bytes) || !aligned(len_bytes) {
+        return Err(BadSegments::Alignment);
+    }
+    Ok(Segment {
+        gref: raw.gref.0,
+        offset_bytes,
+        len_bytes,
+    })
+}
+
+/// At most 8 sectors, so at most a page.
+fn bytes(sectors: u8) -> u16 {
+    u16::from(sectors).saturating_mul(512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(first_sect: u8, last_sect: u8) -> RawSegment {
+        RawSegment {
+            gref: GrantRef(9),
+            first_sect,
+            last_sect,
+        }
+    }
+
+    #[test]
+    fn a_whole_page_is_one_span() {
+        let segments = Segments::parse(&[raw(0, 7)], 1, 512).expect("valid");
+        assert_eq!(
+            segments.as_slice(),
+            [Segment {
+                gref: 9,
+                offset_bytes: 0,
+                len_bytes: 4096
+            }]
+        );
+    }
+
+    #[test]
+    fn a_single_sector_keeps_its_place_in_the_page() {
+        let segments = Segments::parse(&[raw(3, 3)], 1, 512).expect("valid");
+        assert_eq!(
+            segments.as_slice(),
+            [Segment {
+                gref: 9,
+                offset_bytes: 1536,
+                len_bytes: 512
+            }]
+        );
+    }
+
+    #[test]
+    fn eleven_whole_pages_are_44_kib() {
+        let segments = Segments::parse(&[raw(0, 7); 11], 11, 512).expect("valid");
+        assert_eq!(segments.len_bytes(), 45056);
+    }
+
+    #[test]
+    fn no_segment_is_refused() {
+        assert_eq!(
+            Segments::parse(&[raw(0, 7); 11], 0, 512),
+            Err(BadSegments::None)
+        );
+    }
+
+    #[test]
+    fn twelve_segments_are_refused() {
+        assert_eq!(
+            Segments::parse(&[raw(0, 7); 12], 12, 512),
+            Err(BadSegments::TooMany)
+        );
+    }
+
+    #[test]
+    fn a_count_beyond_the_slot_is_refused() {
+        assert_eq!(
+            Segments::parse(&[raw(0, 7); 11], 255, 512),
+            Err(BadSegments::TooMany)
+        );
+    }
+
+    #[test]
+    fn a_segment_that_ends_before_it_starts_is_refused() {
+        assert_eq!(
+            Segments::parse(&[raw(4, 3)], 1, 512),
+            Err(BadSegments::Span)
+        );
+    }
+
+    #[test]
+    fn a_segment_beyond_its_page_is_refused() {
+        assert_eq!(
+            Segments::parse(&[raw(0, 8)], 1, 512),
+            Err(BadSegments::Span)
+        );
+    }
+
+    #[test]
+    fn half_a_logical_sector_is_refused_on_a_4k_disk() {
+        assert_eq!(
+            Segments::parse(&[raw(0, 3)], 1, 4096),
+            Err(BadSegments::Alignment)
+        );
+    }
+
+    #[test]
+    fn a_whole_logical_sector_is_accepted_on_a_4k_disk() {
+        let segments = Segments::parse(&[raw(0, 7)], 1, 4096).expect("valid");
+        assert_eq!(segments.len_bytes(), 4096);
+    }
+}
