@@ -12,6 +12,8 @@
 
 use std::ops::Range;
 
+pub mod conformance;
+mod deadlines;
 pub mod live;
 pub mod pages;
 pub mod world;
@@ -70,6 +72,32 @@ pub struct Submission {
     pub range: Range<usize>,
     /// Whose it is.
     pub token: Token,
+}
+
+impl Submission {
+    /// Whether this is an operation at all: `EINVAL` for a range outside its lease, or a lease
+    /// missing where one is needed.
+    fn check(&self) -> Result<(), i32> {
+        let within = match &self.lease {
+            Some(lease) => {
+                self.range.start <= self.range.end && self.range.end <= lease.slice().len()
+            }
+            None => self.verb == Verb::Sync,
+        };
+        if within { Ok(()) } else { Err(libc::EINVAL) }
+    }
+
+    /// The completion that gives everything back.
+    fn ended(self, result: Result<usize, i32>) -> Completion {
+        let outcome = Outcome::Io {
+            result,
+            lease: self.lease,
+        };
+        Completion {
+            token: self.token,
+            outcome,
+        }
+    }
 }
 
 /// What became of a submission or a deadline.

@@ -1,0 +1,1 @@
+//! What every reactor does, as functions that the tests of each implementation call.
