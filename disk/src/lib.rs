@@ -6,8 +6,30 @@
 //!
 //! Invariant: an [`Op`] that was submitted comes back in exactly one [`Done`], with its memory.
 
+#![deny(unsafe_code)]
+
 use abi::Sector;
 use reactor::{Completion, Lease, Reactor};
+
+pub mod conformance;
+pub mod delay;
+pub mod fault;
+mod geometry;
+pub mod leaf;
+pub mod lock;
+pub mod prepare;
+pub mod probe;
+pub mod raw;
+pub mod signature;
+pub mod spec;
+mod sys;
+
+pub use delay::Delay;
+pub use fault::Faulty;
+pub use leaf::{Null, Ram};
+pub use prepare::{OPEN_FLAGS, Prepared, Refusal, prepare};
+pub use raw::Raw;
+pub use spec::{Format, ImageSpec, SpecError};
 
 /// Immutable facts about a disk, read once when it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +109,27 @@ pub enum Submitted {
     Pending,
     /// It has already ended, well or badly.
     Done(Done),
+}
+
+impl Op {
+    /// Ends it.
+    pub fn done(self, result: Result<(), DiskError>) -> Done {
+        Done {
+            id: self.id,
+            lease: self.lease,
+            result,
+        }
+    }
+}
+
+impl Submitted {
+    /// The end of the operation, if it has come already.
+    pub fn done(self) -> Option<Done> {
+        match self {
+            Self::Pending => None,
+            Self::Done(done) => Some(done),
+        }
+    }
 }
 
 /// A block device.
