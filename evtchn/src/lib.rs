@@ -7,6 +7,14 @@
 //!
 //! Invariant: an event sent after the receiver last looked is never lost; many may become one.
 
+#![forbid(unsafe_code)]
+
+pub mod fifo;
+mod memory;
+mod sync;
+
+pub use memory::SharedMemory;
+
 use abi::{DomId, Port};
 
 /// Event channels as a process of a backend domain sees them.
