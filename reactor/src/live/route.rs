@@ -1,0 +1,230 @@
+//! Where an operation goes: into the ring, to an inline call, to the slow lane, and from one to the
+//! next until it has a result.
+//!
+//! UNSAFETY: this is where memory is handed to the kernel and to helper threads. The reason is the
+//! same each time: the operation, with its lease, is in the in-flight table before, and leaves it
+//! only in `finish`, which is called with the last result for it; and the reactor is not dropped
+//! before the table is empty.
+//!
+//! Invariant: an operation is at one place at a time, and every path ends in `finish`.
+#![expect(
+    unsafe_code,
+    reason = "lends memory to the kernel; see the head of this file"
+)]
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use super::files::Kind;
+use super::inflight::{Id, Operation, Stage};
+use super::job::Job;
+use super::slow::SlowLane;
+use super::{Uring, entry};
+use crate::{Submission, Verb};
+
+/// The number of the read of the slow lane's bell.
+const BELL: u64 = u64::MAX;
+/// The number of every cancellation. Nobody waits for its result, but for what it cancels.
+const CANCEL: u64 = u64::MAX - 1;
+
+impl Uring {
+    /// Takes an operation in and sends it on its way.
+    pub(super) fn start(&mut self, submission: Submission) {
+        let admitted = submission
+            .check()
+            .and_then(|()| self.files.admit(submission.slot, submission.verb));
+        let (file, kind) = match admitted {
+            Ok(admitted) => admitted,
+            Err(errno) => return self.ended.push(submission.ended(Err(errno))),
+        };
+        let verb = submission.verb;
+        let id = self.in_flight.insert(Operation {
+            submission,
+            file,
+            stage: Stage::Transfer,
+        });
+        match (kind, verb) {
+            (_, Verb::Sync) => {
+                self.counters.syncs += 1;
+                self.detour(id);
+            }
+            (Kind::Cached, _) => self.transfer_now(id, libc::RWF_NOWAIT),
+            (Kind::Memory, _) => self.transfer_now(id, 0),
+            (Kind::Image | Kind::Stream, _) => self.queue(id),
+        }
+    }
+
+    /// Takes in all results that the ring has.
+    pub(super) fn take_in(&mut self) {
+        while let Some((number, result)) = self.ring.pop() {
+            match number {
+                CANCEL => {}
+                BELL => self.take_from_lane(),
+                number => {
+                    let result = usize::try_from(result).map_err(|_| result.wrapping_neg());
+                    self.returned(Id::from(number), result);
+                }
+            }
+        }
+    }
+
+    /// Listens for the slow lane, if it has anything to say.
+    pub(super) fn listen(&mut self) {
+        let Some(lane) = self.slow.as_ref().filter(|lane| lane.outstanding() > 0) else {
+            return;
+        };
+        if !self.listening {
+            let entry = entry::listen(lane.bell(), self.rung.get());
+            // SAFETY: the counter is dropped with the reactor, hence when no job is outstanding,
+            // hence when this read has ended. Where there is no room, the next wait tries again.
+            self.listening = unsafe { self.ring.push(entry, BELL) }.is_ok();
+        }
+    }
+
+    /// Has the ring end what waits on a file; false when there is no room for the request.
+    pub(super) fn cancel(&mut self, file: u32) -> bool {
+        // SAFETY: a cancellation names no memory.
+        unsafe { self.ring.push(entry::cancel(file), CANCEL) }.is_ok()
+    }
+
+    /// Parts with a lane that has no threads left.
+    pub(super) fn drop_lane(&mut self) {
+        self.counters.slow_calls += self.slow.take().map_or(0, |lane| lane.system_calls());
+    }
+
+    fn job(&mut self, id: Id) -> Option<Job> {
+        let operation = self.in_flight.get_mut(id)?;
+        let fd = self.files.get(operation.file)?.fd.as_raw_fd();
+        // SAFETY: for the lease, see the head of this file; and the descriptor stays open because
+        // a file is let go of only when no operation is under way on it.
+        Some(unsafe { Job::new(id, operation, fd) })
+    }
+
+    /// Into the ring: the transfer, or the wait for readiness.
+    fn queue(&mut self, id: Id) {
+        let Some(job) = self.job(id) else {
+            return;
+        };
+        let entry = match self.stage(id) {
+            Some(Stage::Readiness) => entry::readiness(&job),
+            _ => entry::transfer(&job),
+        };
+        // SAFETY: the in-flight table owns the lease; see the head of this file.
+        if let Err(error) = unsafe { self.ring.push(entry, id.number()) } {
+            self.finish(id, Err(errno(&error)));
+        }
+    }
+
+    /// An image operation by a call of this thread.
+    fn transfer_now(&mut self, id: Id, flags: i32) {
+        if let Some(job) = self.job(id) {
+            self.counters.inline_calls += 1;
+            self.image_returned(id, job.attempt(flags));
+        }
+    }
+
+    /// To the slow lane, which is made if there is none.
+    fn detour(&mut self, id: Id) {
+        let Some(job) = self.job(id) else {
+            return;
+        };
+        if let Err(error) = self.lane().and_then(|lane| lane.give(job)) {
+            self.finish(id, Err(errno(&error)));
+        }
+    }
+
+    fn lane(&mut self) -> io::Result<&mut SlowLane> {
+        if self.slow.is_none() {
+            self.slow = Some(SlowLane::new(self.files.len())?);
+        }
+        self.slow
+            .as_mut()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The ring's answer to an operation.
+    fn returned(&mut self, id: Id, result: Result<usize, i32>) {
+        let Some(operation) = self.in_flight.get_mut(id) else {
+            debug_assert!(false, "the ring answered {id:?}, which is not under way");
+            return;
+        };
+        match (operation.submission.verb, operation.stage) {
+            (Verb::ReadAt | Verb::WriteAt | Verb::Sync, _) => self.image_returned(id, result),
+            (_, Stage::Transfer) => self.stream_returned(id, result),
+            (_, Stage::Readiness) if result.is_err() => self.finish(id, result),
+            // Done by a call and not by the ring again: there are kernels where a file can be
+            // ready and its entry be refused with EAGAIN all the same, which would go on for ever.
+            (_, Stage::Readiness) => {
+                if let Some(job) = self.job(id) {
+                    self.counters.inline_calls += 1;
+                    self.stream_returned(id, job.attempt(0));
+                }
+            }
+        }
+    }
+
+    fn image_returned(&mut self, id: Id, result: Result<usize, i32>) {
+        match result {
+            Err(libc::EAGAIN) => self.counters.missed_would_block += 1,
+            Err(libc::EOPNOTSUPP) => self.counters.missed_unsupported += 1,
+            Err(libc::EINTR) => self.counters.missed_interrupted += 1,
+            result => return self.finish(id, result),
+        }
+        self.detour(id);
+    }
+
+    fn stream_returned(&mut self, id: Id, result: Result<usize, i32>) {
+        if !matches!(result, Err(libc::EAGAIN | libc::EINTR)) {
+            return self.finish(id, result);
+        }
+        let Some(operation) = self.in_flight.get_mut(id) else {
+            return;
+        };
+        if self
+            .files
+            .get(operation.file)
+            .is_none_or(|file| file.closing)
+        {
+            return self.finish(id, Err(libc::ECANCELED));
+        }
+        operation.stage = Stage::Readiness;
+        self.counters.polls += 1;
+        self.queue(id);
+    }
+
+    /// Takes in all results of the slow lane, and parts with a lane that was to cool down once
+    /// its last job is back.
+    fn take_from_lane(&mut self) {
+        self.listening = false;
+        let Some(mut lane) = self.slow.take() else {
+            return;
+        };
+        for (id, result) in lane.take().drain(..) {
+            self.finish(id, result);
+        }
+        let cold = lane.is_cold() && lane.cool();
+        self.slow = Some(lane);
+        if cold {
+            self.drop_lane();
+        }
+    }
+
+    /// The end of every operation.
+    fn finish(&mut self, id: Id, result: Result<usize, i32>) {
+        let Some(operation) = self.in_flight.remove(id) else {
+            return;
+        };
+        self.ended.push(operation.submission.ended(result));
+        if self.files.ended(operation.file) {
+            self.let_go(operation.file);
+        }
+    }
+
+    fn stage(&mut self, id: Id) -> Option<Stage> {
+        Some(self.in_flight.get_mut(id)?.stage)
+    }
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EAGAIN)
+}

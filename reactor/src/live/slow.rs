@@ -1,0 +1,233 @@
+//! The slow lane: a few helper threads for what the kernel would block on.
+//!
+//! Knows nothing of rings and slots: it is given jobs, does each by one blocking system call, and
+//! rings an eventfd when results wait to be taken. The threads sleep on a condition variable
+//! without a timeout; a lane that nobody uses is silent. It exists from the first miss until the
+//! process cools down, because a lane drained is often used again at once, and starting a thread
+//! costs more than most misses.
+//!
+//! Invariant: every job comes back exactly once. A thread stuck in a hung disk keeps its job and
+//! nothing else; the other threads go on, and one file cannot occupy all of them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::inflight::Id;
+use super::job::Job;
+
+/// Helper threads of one reactor, and so of a process, which has one reactor: enough to keep a
+/// queue of an SSD from draining, few enough that 1,000 busy processes stay below pid_max 32,768.
+const HELPERS_MAX: usize = 8;
+/// Of these, how many may work on one file at once, so that a hung disk leaves some to others.
+const HELPERS_PER_FILE: u8 = 6;
+/// Ample for a system call and its locks; glibc takes the thread-local storage from it too.
+const STACK_BYTES: usize = 64 << 10;
+
+/// A finished job and its result: bytes moved, or errno.
+pub(super) type Done = (Id, Result<usize, i32>);
+
+/// See the head of this file.
+pub(super) struct SlowLane {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// Jobs given and not yet taken back.
+    outstanding: usize,
+    /// Trades places with the list that the threads fill, so that neither is ever reallocated.
+    taken: Vec<Done>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    bell: EventFd,
+    system_calls: AtomicU64,
+}
+
+struct State {
+    queue: VecDeque<Job>,
+    done: Vec<Done>,
+    /// Threads that wait for work, and that live at all.
+    idle: usize,
+    alive: usize,
+    /// Threads that find nothing to do end.
+    leaving: bool,
+    /// How many threads work on each file, by its index.
+    busy: Vec<u8>,
+}
+
+impl SlowLane {
+    /// A lane without threads, for files with indices below `files`. Fails as eventfd(2).
+    pub(super) fn new(files: usize) -> io::Result<Self> {
+        let state = State {
+            queue: VecDeque::new(),
+            done: Vec::new(),
+            idle: 0,
+            alive: 0,
+            leaving: false,
+            busy: vec![0; files],
+        };
+        let shared = Shared {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            bell: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
+            system_calls: AtomicU64::new(1),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            threads: Vec::new(),
+            outstanding: 0,
+            taken: Vec::new(),
+        })
+    }
+
+    /// The eventfd that becomes readable when results wait for [`SlowLane::take`].
+    pub(super) fn bell(&self) -> RawFd {
+        self.shared.bell.as_raw_fd()
+    }
+
+    /// Jobs given and not yet taken back.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    pub(super) fn system_calls(&self) -> u64 {
+        self.shared.system_calls.load(Ordering::Relaxed)
+    }
+
+    /// Takes a job, starting a thread for it where all are busy and one more is allowed. Fails as
+    /// thread creation does, and only when there is no thread at all to do the job later.
+    pub(super) fn give(&mut self, job: Job) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        state.leaving = false;
+        state.queue.push_back(job);
+        if state.queue.len() > state.idle && state.alive < HELPERS_MAX {
+            match self.shared.start() {
+                Ok(thread) => {
+                    state.alive += 1;
+                    self.threads.push(thread);
+                }
+                Err(error) if state.alive == 0 => {
+                    state.queue.pop_back();
+                    return Err(error);
+                }
+                Err(_others_will_come_to_it) => {}
+            }
+        } else if state.idle > 0 {
+            self.shared.count(1);
+            self.shared.work.notify_one();
+        }
+        self.outstanding += 1;
+        Ok(())
+    }
+
+    /// All results since the last call.
+    pub(super) fn take(&mut self) -> &mut Vec<Done> {
+        self.taken.clear();
+        std::mem::swap(&mut self.shared.lock().done, &mut self.taken);
+        self.outstanding -= self.taken.len();
+        &mut self.taken
+    }
+
+    /// Ends the idle threads and, where no job is outstanding, waits until they are gone: true
+    /// then. Busy ones end when they find nothing more to do.
+    pub(super) fn cool(&mut self) -> bool {
+        self.shared.lock().leaving = true;
+        self.shared.count(1);
+        self.shared.work.notify_all();
+        let everything_is_back = self.outstanding == 0;
+        for thread in self
+            .threads
+            .extract_if(.., |thread| everything_is_back || thread.is_finished())
+        {
+            // A helper cannot panic; were it otherwise, its end is all that matters here.
+            drop(thread.join());
+        }
+        everything_is_back
+    }
+
+    /// Whether [`SlowLane::cool`] found jobs outstanding, and all have come back since.
+    pub(super) fn is_cold(&self) -> bool {
+        self.outstanding == 0 && self.shared.lock().leaving
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, system_calls: u64) {
+        self.system_calls.fetch_add(system_calls, Ordering::Relaxed);
+    }
+
+    fn start(self: &Arc<Self>) -> io::Result<JoinHandle<()>> {
+        let shared = Arc::clone(self);
+        let builder = thread::Builder::new()
+            .name("slow-lane".into())
+            .stack_size(STACK_BYTES);
+        builder.spawn(move || shared.work())
+    }
+
+    /// The life of a helper thread.
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            self.count(1);
+            let result = job.wait();
+            self.finish(&job, result);
+        }
+    }
+
+    /// Waits for a job; `None` when there is none and idle threads are to leave.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.take_job() {
+                return Some(job);
+            }
+            if state.leaving {
+                state.alive -= 1;
+                return None;
+            }
+            state.idle += 1;
+            self.count(1);
+            state = self
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    fn finish(&self, job: &Job, result: Result<usize, i32>) {
+        let mut state = self.lock();
+        if let Some(busy) = state.busy.get_mut(job.file as usize) {
+            *busy -= 1;
+        }
+        let first = state.done.is_empty();
+        state.done.push((job.id, result));
+        drop(state);
+        // Results that came before are still waiting for a bell that has rung.
+        if first {
+            self.count(1);
+            // Fails only when the counter is at its end, and then the bell is ringing anyway.
+            drop(self.bell.write(1));
+        }
+    }
+}
+
+impl State {
+    /// The first job whose file has not its share of threads yet.
+    fn take_job(&mut self) -> Option<Job> {
+        let share_left = |job: &Job| self.busy.get(job.file as usize) < Some(&HELPERS_PER_FILE);
+        let position = self.queue.iter().position(share_left)?;
+        let job = self.queue.remove(position)?;
+        *self.busy.get_mut(job.file as usize)? += 1;
+        Some(job)
+    }
+}
