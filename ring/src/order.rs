@@ -17,7 +17,7 @@
     clippy::panic
 )]
 
-use crate::sync::{AtomicU32, Ordering, fence};
+use super::sync::{AtomicU32, Ordering, fence};
 
 /// Whether the peer asked to be told of what was just published.
 #[must_use = "a peer that is not told sleeps on"]
