@@ -107,7 +107,7 @@ impl Flight {
             Err(libc::EINTR) => self.moved_bytes,
             Err(errno) => return Some(Err(DiskError::Os(errno))),
         };
-        if moved >= self.len_bytes {
+        if result.is_ok() && moved >= self.len_bytes {
             return Some(Ok(()));
         }
         // O_DIRECT cannot go on from within a sector; the part of one is done again.
