@@ -1,0 +1,80 @@
+//! Attaching to the host process: one exchange, and everything a client needs is there.
+//!
+//! It knows nothing of what guests and backends do with it.
+//!
+//! Invariant: what was attached shares one connection, and ends when the last part is dropped.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use abi::DomId;
+
+use super::client::Connection;
+use super::layout;
+use super::wire::{Reply, Request};
+use super::{Error, Events, Guest, LiveGrants, Price};
+use crate::grants::{Entries, Table};
+use crate::memory::{GuestMemory, Region};
+
+/// What a backend got.
+pub(super) struct Backend {
+    pub(super) grants: LiveGrants,
+    pub(super) events: Events,
+    pub(super) store: OwnedFd,
+}
+
+/// Attaches as a backend for `domid`.
+pub(super) fn backend(dir: &Path, domid: DomId, price: Price) -> Result<Backend, Error> {
+    let connection = Arc::new(Connection::open(dir)?);
+    let request = Request::AttachBackend { domid: domid.0 };
+    let (array, [queues, upcall, store, memory, table]) = attach(&connection, &request)?;
+    let memory = region(memory)?;
+    let table = map(&region(table)?)?;
+    let entries = Entries::new(table, layout::GRANTS, memory.frames());
+    let events = Events::new(connection.clone(), array, &region(queues)?, upcall, price)?;
+    let grants = LiveGrants::new(connection, domid, memory, entries, price);
+    Ok(Backend {
+        grants,
+        events,
+        store,
+    })
+}
+
+/// Attaches as the guest of `domid`.
+pub(super) fn guest(dir: &Path, domid: DomId, price: Price) -> Result<Guest, Error> {
+    let connection = Arc::new(Connection::open(dir)?);
+    let request = Request::AttachGuest { domid: domid.0 };
+    let (array, [queues, upcall, store, memory]) = attach(&connection, &request)?;
+    let queues = region(queues)?;
+    let memory = GuestMemory::map(region(memory)?).map_err(Error::os("mapping guest memory"))?;
+    let entries = Entries::new(map(&queues)?, layout::GRANTS, memory.frames());
+    let events = Events::new(connection, array, &queues, upcall, price)?;
+    Ok(Guest {
+        domid,
+        memory,
+        table: Table::new(entries),
+        events,
+        store,
+    })
+}
+
+/// The exchange itself; an answer with another number of descriptors is no answer.
+fn attach<const N: usize>(
+    connection: &Connection,
+    request: &Request,
+) -> Result<(u32, [OwnedFd; N]), Error> {
+    let (reply, fds) = connection.call(request)?;
+    let Reply::Attached { array } = reply else {
+        return Err(Error::Confused);
+    };
+    Ok((array, fds.try_into().map_err(|_| Error::Confused)?))
+}
+
+fn region(fd: OwnedFd) -> Result<Region, Error> {
+    Region::from_fd(fd).map_err(Error::os("taking over shared memory"))
+}
+
+fn map(region: &Region) -> Result<crate::memory::Window, Error> {
+    region.map().map_err(Error::os("mapping shared memory"))
+}
