@@ -16,11 +16,16 @@
 
 use abi::io::blkif::{Protocol, keys, vdisk};
 use abi::{DomId, GrantRef, Port};
+use xenstore::Path;
 
 use crate::report::Refusal;
 
 /// Longest text accepted from a frontend, in bytes. The one it writes is `protocol`.
 pub const FRONTEND_TEXT_MAX: usize = 63;
+
+/// Longest path of a directory, in bytes; leaves room for the names below it (xs_wire.h permits
+/// 3072 in all).
+pub const DIRECTORY_MAX: usize = 2048;
 
 /// Highest event channel port that exists: the FIFO ABI has 2^17 (`event_channel.h`).
 pub const PORT_MAX: u32 = (1 << 17) - 1;
@@ -122,8 +127,6 @@ pub enum Mode {
 /// The device as the toolstack described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// The frontend's directory.
-    pub frontend: String,
     /// What to open, in the toolstack's words: a path, or `format:path`.
     pub params: String,
     /// Whether the guest may write.
@@ -135,18 +138,13 @@ pub struct Description {
 }
 
 impl Description {
-    /// Reads [`BACKEND_KEYS`]; `domid` is the guest that this device belongs to.
-    pub fn parse(values: &Values, domid: DomId) -> Result<Self, Invalid> {
-        let frontend_id = values.number(keys::FRONTEND_ID, u32::from(DomId::FIRST_RESERVED.0))?;
-        if frontend_id != u32::from(domid.0) {
-            return Err(Invalid::ForeignFrontend);
-        }
+    /// Reads [`BACKEND_KEYS`].
+    pub fn parse(values: &Values) -> Result<Self, Invalid> {
         let params = values.text(keys::PARAMS)?;
         if params.is_empty() {
             return Err(Invalid::NoMedium);
         }
         Ok(Self {
-            frontend: values.text(keys::FRONTEND)?.to_owned(),
             params: params.to_owned(),
             mode: mode(values.text(keys::MODE)?)?,
             cdrom: values.get(keys::DEVICE_TYPE) == Some(b"cdrom"),
@@ -162,6 +160,24 @@ impl Description {
             | bit(self.removable, vdisk::REMOVABLE)
             | bit(read_only || self.mode == Mode::ReadOnly, vdisk::READONLY)
     }
+}
+
+/// The frontend's directory; it must be one of `domid`, to whom this device belongs.
+pub fn frontend(values: &Values, domid: DomId) -> Result<Path, Invalid> {
+    let owner = values.number(keys::FRONTEND_ID, u32::from(DomId::FIRST_RESERVED.0))?;
+    let key = keys::FRONTEND;
+    let text = values.text(key)?;
+    if text.len() > DIRECTORY_MAX {
+        return Err(Invalid::TooLong {
+            key,
+            max: DIRECTORY_MAX,
+        });
+    }
+    let path = Path::new(text).map_err(|_| Invalid::NotUnderstood { key })?;
+    if owner != u32::from(domid.0) || !Path::home(domid).contains(&path) {
+        return Err(Invalid::ForeignFrontend);
+    }
+    Ok(path)
 }
 
 /// A `w` anywhere permits writing, as it does for xen-blkback (`w!` is an old way to say "even if
@@ -274,7 +290,7 @@ pub enum Invalid {
         key: &'static str,
     },
     /// The device of one guest names the frontend of another.
-    #[error("frontend-id names another domain")]
+    #[error("frontend belongs to another domain")]
     ForeignFrontend,
     /// An empty drive.
     #[error("params is empty: no medium")]

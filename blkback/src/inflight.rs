@@ -77,11 +77,10 @@ const _: () = assert!(
     "the journal is one page"
 );
 
-/// Where a request is. Numbers, because they are part of the layout.
+/// Where a request is. Numbers, because they are part of the layout; 0 is a free entry.
 struct State;
 
 impl State {
-    const FREE: u8 = 0;
     const HELD: u8 = 1;
     const IN_DISK: u8 = 2;
 }

@@ -38,7 +38,19 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+mod connect;
+mod copies;
+pub mod device;
 pub mod inflight;
 pub mod report;
 pub mod request;
 pub mod segments;
+mod stats;
+mod store;
+mod wire;
+pub mod worker;
+
+pub use config::Mode;
+pub use device::{Ask, Context, Device, DeviceId};
+pub use report::Refusal;
+pub use worker::Turn;

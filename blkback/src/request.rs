@@ -96,7 +96,7 @@ impl Refused {
         match self {
             Self::Unsupported => "refused_unsupported",
             Self::SegmentCount => "refused_segment_count",
-            Self::TooManySegments => "refused_too_many_segments",
+            Self::TooManySegments => "refused_many_segments",
             Self::SegmentSpan => "refused_segment_span",
             Self::Alignment => "refused_alignment",
             Self::Range => "refused_range",

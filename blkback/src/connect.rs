@@ -1,0 +1,345 @@
+//! What a device decides: connect, disconnect, reconnect, end.
+//!
+//! Drives [`xenstore::xenbus`] with what the nodes say now and with what has become of the device;
+//! events are hints to look, never facts. Tears down in the reverse order of setting up: ring and
+//! port, leases, disk, state, watches.
+//!
+//! Invariant: Closed is published only when nothing is in flight any more, no grant is mapped and
+//! no port bound; and no ring is attached before that.
+
+use abi::io::xenbus::XenbusState;
+use ring::Corrupt;
+use xen::Access;
+use xenstore::StoreError;
+use xenstore::xenbus::{self, Action, Event};
+
+use crate::config::{Mode, Offer};
+use crate::device::{Ask, Context, Device, Sent};
+use crate::report::Refusal;
+use crate::store::{Look, Nodes, Replies};
+use crate::wire::{RingPage, Wire};
+use crate::worker::Worker;
+
+impl Device {
+    /// A batch was answered.
+    pub(crate) fn answered(&mut self, cx: &mut Context<'_>, sent: Sent, replies: &Replies) {
+        match sent {
+            Sent::Introduce => self.introduced(cx, replies),
+            Sent::Watch => self.watched(replies),
+            Sent::Look { offer } => self.decide(cx, &Nodes::looked(replies), offer),
+            Sent::Switch(state) => self.switched(state, replies),
+            Sent::Unwatch => self.finished = true,
+        }
+    }
+
+    fn introduced(&mut self, cx: &mut Context<'_>, replies: &Replies) {
+        self.description = Some(self.nodes.introduced(replies, self.id.domid));
+        self.submit(cx, Sent::Watch, self.nodes.watch());
+    }
+
+    fn watched(&mut self, replies: &Replies) {
+        self.dirty = true;
+        if let Some(error) = replies.iter().find_map(|reply| reply.as_ref().err()) {
+            tracing::error!(device = %self.id, "watching its nodes: {error}");
+        }
+    }
+
+    /// Acts on what was read. Everything that is not finished at once sets `dirty` when it is.
+    fn decide(&mut self, cx: &mut Context<'_>, look: &Look, offered: bool) {
+        self.ours = look.ours;
+        let seen = Seen {
+            offered,
+            ..self.seen(look)
+        };
+        if self.detaching {
+            return self.detach(cx, &seen);
+        }
+        self.notice_orphan(cx);
+        if self.refusal.is_some() {
+            let action = xenbus::next(seen.ours, seen.theirs, Event::Failed);
+            if action != Action::Nothing {
+                return self.act(cx, &seen, action);
+            }
+            self.refusal = None;
+        }
+        let event = Event::Changed {
+            online: seen.online,
+        };
+        self.act(cx, &seen, xenbus::next(seen.ours, seen.theirs, event));
+    }
+
+    /// A device that ends takes its frontend for closing, and for closed once all is answered.
+    fn seen<'a>(&self, look: &'a Look) -> Seen<'a> {
+        let busy = self
+            .worker
+            .as_ref()
+            .is_some_and(|worker| worker.in_flight() > 0);
+        let theirs = match (self.leaving, busy) {
+            (false, _) => look.theirs,
+            (true, true) => XenbusState::CLOSING,
+            (true, false) => XenbusState::CLOSED,
+        };
+        let online = look.online && !self.leaving;
+        Seen {
+            ours: look.ours,
+            theirs,
+            online,
+            look,
+            offered: false,
+        }
+    }
+
+    /// A device that is connected according to the store, but not to us, was left behind by a
+    /// process that died. What that process had in flight is not known.
+    fn notice_orphan(&mut self, cx: &mut Context<'_>) {
+        let orphan = self.ours == XenbusState::CONNECTED && self.worker.is_none();
+        if orphan && self.refusal.is_none() {
+            let text = "the process that served this device is gone".to_owned();
+            self.refuse(
+                cx,
+                Refusal {
+                    errno: Refusal::EIO,
+                    text,
+                },
+            );
+        }
+    }
+
+    fn act(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>, action: Action) {
+        match action {
+            Action::Nothing => {}
+            Action::Prepare => self.prepare(cx, seen),
+            Action::Switch(state) => self.switch(cx, state),
+            Action::Attach => self.attach(cx, seen),
+            Action::Detach => self.detach(cx, seen),
+            Action::Finish => self.finish(cx),
+        }
+    }
+
+    fn prepare(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
+        if self.disk.is_some() {
+            return self.act(
+                cx,
+                seen,
+                xenbus::next(seen.ours, seen.theirs, Event::Prepared),
+            );
+        }
+        match &self.description {
+            _ if self.opening => {}
+            Some(Ok(description)) => {
+                let params = description.params.clone();
+                self.asked = Some(Ask::OpenImage {
+                    params,
+                    mode: description.mode,
+                });
+                self.opening = true;
+            }
+            Some(Err(invalid)) => {
+                let refusal = (*invalid).into();
+                self.refuse(cx, refusal);
+                self.dirty = true;
+            }
+            None => self.dirty = true,
+        }
+    }
+
+    fn switch(&mut self, cx: &mut Context<'_>, state: XenbusState) {
+        let geometry = self.disk.as_ref().map(|disk| disk.geometry());
+        let batch = match (state, geometry, &self.description) {
+            (XenbusState::INIT_WAIT, Some(geometry), _) => self.nodes.init_wait(&geometry),
+            (XenbusState::CONNECTED, Some(geometry), Some(Ok(description))) => {
+                let info = description.info(geometry.read_only);
+                self.nodes.connected(&geometry, info)
+            }
+            (XenbusState::CLOSING, ..) => match self.refusal.take() {
+                Some(refusal) => self.nodes.failed(&refusal),
+                None => self.nodes.plain(state),
+            },
+            // Without a disk there is no coming back.
+            (XenbusState::CLOSED, None, _) => self.nodes.closed(),
+            _ => self.nodes.plain(state),
+        };
+        self.submit(cx, Sent::Switch(state), batch);
+    }
+
+    /// A write of ours was answered. If it failed because the directory is gone, or against other
+    /// writers, the next look decides; anything else is beyond us until something changes.
+    fn switched(&mut self, state: XenbusState, replies: &Replies) {
+        let failed = replies.iter().filter_map(|reply| reply.as_ref().err());
+        match failed
+            .copied()
+            .find(|error| *error != StoreError::RolledBack)
+        {
+            None => {
+                self.ours = state;
+                self.detaching &= state != XenbusState::CLOSED;
+                self.dirty = true;
+            }
+            Some(StoreError::Conflict) => self.dirty = true,
+            Some(error) => {
+                tracing::error!(device = %self.id, "writing state {state} to xenstore: {error}");
+            }
+        }
+    }
+
+    /// Attaches to the frontend's ring, unless requests of the last connection are still in the
+    /// disk: those must not meet the ones of a new connection.
+    fn attach(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
+        if self.disk.is_none() {
+            return self.prepare(cx, seen);
+        }
+        match &self.worker {
+            Some(worker) if worker.port().is_none() => return,
+            Some(_) => {}
+            None if !seen.offered => {
+                self.dirty = true;
+                return;
+            }
+            None => {
+                if let Err(refusal) = self.connect(cx, seen.look) {
+                    self.refuse(cx, refusal);
+                    self.dirty = true;
+                    return;
+                }
+            }
+        }
+        self.act(
+            cx,
+            seen,
+            xenbus::next(seen.ours, seen.theirs, Event::Attached),
+        );
+    }
+
+    fn connect(&mut self, cx: &mut Context<'_>, look: &Look) -> Result<(), Refusal> {
+        let offer = Offer::parse(&look.offer)?;
+        let domid = self.id.domid;
+        let platform = &mut *cx.platform;
+        let page = platform
+            .grants
+            .map(domid, &[offer.ring_ref], Access::ReadWrite)
+            .map_err(|error| Refusal::new(Refusal::EINVAL, &error))?;
+        let port = platform
+            .events
+            .bind_interdomain(domid, offer.event_channel)
+            .map_err(|error| Refusal::new(Refusal::EINVAL, &error))?;
+        let writable = matches!(&self.description, Some(Ok(d)) if d.mode == Mode::ReadWrite);
+        let worker = Wire::new(RingPage(page), port, offer.protocol)
+            .map_err(|corrupt| Refusal::new(Refusal::EPROTO, &corrupt))
+            .and_then(|wire| {
+                Worker::new(wire, domid, writable, self.owner)
+                    .map_err(|error| Refusal::new(Refusal::ENOMEM, &error))
+            });
+        match worker {
+            Ok(worker) => self.worker = Some(worker),
+            Err(refusal) => {
+                self.unbind(cx, port);
+                return Err(refusal);
+            }
+        }
+        self.stats.connected();
+        Ok(())
+    }
+
+    /// Gives the ring and the port back at once; waits for what is in the disk; then publishes.
+    /// Repeating it does no harm.
+    fn detach(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
+        let again = std::mem::replace(&mut self.detaching, true);
+        self.cut(cx);
+        if self.worker.is_some() {
+            if !again {
+                self.stats.waiting(cx.reactor.now(), self.in_disk());
+            }
+            return;
+        }
+        let stays = seen.online && seen.ours != XenbusState::UNKNOWN;
+        if !stays {
+            self.close_disk(cx);
+        }
+        let action = xenbus::next(seen.ours, seen.theirs, Event::Detached);
+        // Closed already: somebody else wrote it, or a former process of ours.
+        self.detaching = action != Action::Nothing;
+        self.act(cx, seen, action);
+    }
+
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        self.cut(cx);
+        if self.worker.is_none() {
+            self.close_disk(cx);
+            self.submit(cx, Sent::Unwatch, self.nodes.unwatch());
+        } else {
+            self.detaching = true;
+        }
+    }
+
+    fn close_disk(&mut self, cx: &mut Context<'_>) {
+        if let Some(mut disk) = self.disk.take() {
+            disk.close(cx.reactor);
+        }
+    }
+
+    /// The ring made no sense: nothing on it can be believed, not even for answers.
+    pub(crate) fn corrupt(&mut self, cx: &mut Context<'_>, corrupt: Corrupt) {
+        self.stats.corrupt();
+        self.cut(cx);
+        self.refuse(cx, Refusal::new(Refusal::EPROTO, &corrupt));
+        self.poke(cx);
+    }
+
+    /// Lets the guest's pages and port go. Data of requests still in the disk lands in our leases
+    /// and nowhere else, so there is no reason to wait for them with this.
+    pub(crate) fn cut(&mut self, cx: &mut Context<'_>) {
+        let Some(worker) = &mut self.worker else {
+            return;
+        };
+        worker.forget_deadline(cx.reactor);
+        if let Some(wire) = worker.cut() {
+            let port = wire.port();
+            drop(wire);
+            self.unbind(cx, port);
+        }
+        if self
+            .worker
+            .as_ref()
+            .is_some_and(|worker| worker.in_flight() == 0)
+        {
+            self.worker = None;
+        }
+    }
+
+    fn unbind(&self, cx: &mut Context<'_>, port: abi::Port) {
+        if let Err(error) = cx.platform.events.unbind(port) {
+            tracing::error!(device = %self.id, "{error}: {}", error.source);
+        }
+    }
+
+    /// Something left the worker: was that the last of what is being waited for?
+    pub(crate) fn landed(&mut self, cx: &mut Context<'_>) {
+        let awaited = self.detaching || self.leaving || !self.is_connected();
+        let drained = self
+            .worker
+            .as_ref()
+            .is_some_and(|worker| worker.in_flight() == 0);
+        if awaited && drained {
+            if !self.is_connected() {
+                self.worker = None;
+            }
+            self.poke(cx);
+        }
+    }
+
+    /// Tells the operator, and keeps the words for the store.
+    pub(crate) fn refuse(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
+        self.stats.not_served(cx.reactor.now(), &refusal);
+        self.refusal = Some(refusal);
+    }
+}
+
+/// What decisions are made of.
+struct Seen<'a> {
+    ours: XenbusState,
+    theirs: XenbusState,
+    online: bool,
+    look: &'a Look,
+    /// The look included the frontend's offer.
+    offered: bool,
+}

@@ -1,0 +1,298 @@
+//! One virtual block device, as the loop of a VM process drives it.
+//!
+//! The loop tells a device what happened; after any of these calls it takes the device's
+//! [`Device::ask`]s and gives it [`Device::turn`]s until it is idle. What a device decides is in
+//! `connect`, what it does with requests in `worker`.
+//!
+//! Invariant: at most one store batch is under way, so that what was decided on is still true when
+//! it is written, and whatever happens meanwhile costs one more look.
+
+use std::fmt;
+
+use abi::io::xenbus::XenbusState;
+use abi::{DomId, Port};
+use disk::Disk;
+use reactor::{Completion, Reactor};
+use xen::Platform;
+use xenstore::{BadPath, Batch, BatchId, Client, Reply, StoreError};
+
+use crate::config::{Description, Invalid, Mode};
+use crate::report::Refusal;
+use crate::stats::Stats;
+use crate::store::Nodes;
+use crate::worker::{Hands, Turn, Worker};
+
+/// Names a device: `<kind>/<domid>/<devid>`, as below the backend domain's `backend` node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceId {
+    /// `vbd3`, `qdisk` or `vbd`.
+    pub kind: String,
+    /// The guest.
+    pub domid: DomId,
+    /// The device number, such as 51712 for xvda.
+    pub devid: u32,
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.kind, self.domid, self.devid)
+    }
+}
+
+/// What a device is lent for the length of one call.
+pub struct Context<'a> {
+    /// Grants and event channels.
+    pub platform: &'a mut Platform,
+    /// Where its disk submits, and its clock.
+    pub reactor: &'a mut dyn Reactor,
+    /// Where its batches go.
+    pub store: &'a mut Client,
+}
+
+/// What a device wants its owner to do, because it may not do so itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Open the image, then call [`Device::opened`].
+    OpenImage {
+        /// The toolstack's words: a path, or `format:path`.
+        params: String,
+        /// Whether the guest may write.
+        mode: Mode,
+    },
+}
+
+/// See the head of this file.
+pub struct Device {
+    // configuration
+    pub(crate) id: DeviceId,
+    pub(crate) owner: u16,
+    pub(crate) nodes: Nodes,
+    pub(crate) description: Option<Result<Description, Invalid>>,
+    // wiring
+    pub(crate) disk: Option<Box<dyn Disk>>,
+    pub(crate) worker: Option<Worker>,
+    // state
+    pub(crate) under_way: Option<(BatchId, Sent)>,
+    /// Something may have changed since the last look.
+    pub(crate) dirty: bool,
+    /// Our state as last read or written.
+    pub(crate) ours: XenbusState,
+    pub(crate) asked: Option<Ask>,
+    /// An image is being opened for us.
+    pub(crate) opening: bool,
+    /// A refusal that is not yet in the store.
+    pub(crate) refusal: Option<Refusal>,
+    /// The handshake wants us detached; holds until Closed is published.
+    pub(crate) detaching: bool,
+    /// The owner, or the guest's death, wants the device to end.
+    pub(crate) leaving: bool,
+    pub(crate) finished: bool,
+    // stats
+    pub(crate) stats: Stats,
+}
+
+/// What the batch under way is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Introduce,
+    Watch,
+    Look { offer: bool },
+    Switch(XenbusState),
+    Unwatch,
+}
+
+impl Device {
+    /// A device that has not looked at its nodes yet; [`Device::poke`] starts it. `backend_domid`
+    /// is the domain of this process ([`Platform::domid`]); `owner` marks this device's tokens and,
+    /// in decimal, all of its watches.
+    pub fn new(
+        id: DeviceId,
+        backend_domid: DomId,
+        owner: u16,
+        stats: telemetry::Builder,
+    ) -> Result<Self, BadPath> {
+        Ok(Self {
+            nodes: Nodes::new(&id, backend_domid, owner)?,
+            stats: Stats::new(id.to_string(), stats),
+            id,
+            owner,
+            description: None,
+            disk: None,
+            worker: None,
+            under_way: None,
+            dirty: false,
+            ours: XenbusState::UNKNOWN,
+            asked: None,
+            opening: false,
+            refusal: None,
+            detaching: false,
+            leaving: false,
+            finished: false,
+        })
+    }
+
+    /// Which device this is.
+    pub fn id(&self) -> &DeviceId {
+        &self.id
+    }
+
+    /// Something in the store may have changed: an event of one of this device's watches, or the
+    /// start. Cheap to call too often.
+    pub fn poke(&mut self, cx: &mut Context<'_>) {
+        self.dirty = true;
+        self.step(cx);
+    }
+
+    /// Whether a batch is this device's.
+    pub fn awaits(&self, batch: BatchId) -> bool {
+        self.under_way
+            .is_some_and(|(under_way, _)| under_way == batch)
+    }
+
+    /// Answers to a batch; those to batches of others are ignored.
+    pub fn replies(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: BatchId,
+        replies: &[Result<Reply, StoreError>],
+    ) {
+        if let Some((_, sent)) = self.under_way.take_if(|(under_way, _)| *under_way == batch) {
+            self.answered(cx, sent, replies);
+            self.step(cx);
+        }
+    }
+
+    /// What the device wants of its owner; ask until there is nothing more.
+    pub fn ask(&mut self) -> Option<Ask> {
+        self.asked.take()
+    }
+
+    /// The end of an [`Ask::OpenImage`].
+    pub fn opened(&mut self, cx: &mut Context<'_>, image: Result<Box<dyn Disk>, Refusal>) {
+        self.opening = false;
+        match image {
+            Ok(mut disk) if self.leaving || self.finished => disk.close(cx.reactor),
+            Ok(disk) => self.disk = Some(disk),
+            Err(refusal) => self.refuse(cx, refusal),
+        }
+        self.poke(cx);
+    }
+
+    /// Our port of the event channel while connected, for routing events to [`Device::kicked`].
+    pub fn port(&self) -> Option<Port> {
+        self.worker.as_ref().and_then(Worker::port)
+    }
+
+    /// An event arrived on [`Device::port`].
+    pub fn kicked(&mut self) {
+        self.stats.kicked();
+        if let Some(worker) = &mut self.worker {
+            worker.kicked();
+        }
+    }
+
+    /// A completion whose token names this device.
+    pub fn completion(&mut self, cx: &mut Context<'_>, completion: Completion) {
+        if let Some((worker, mut hands)) = self.at_work(cx) {
+            worker.completion(&mut hands, completion);
+            self.landed(cx);
+        } else if let Some(disk) = &mut self.disk {
+            // Nothing is in flight, but a disk may have business of its own.
+            let done = disk.complete(cx.reactor, completion);
+            debug_assert!(done.is_none(), "an operation that nobody submitted");
+        }
+    }
+
+    /// One bounded turn of the data path. A ring that makes no sense closes this device only.
+    pub fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        let Some((worker, mut hands)) = self.at_work(cx) else {
+            return Turn::Idle;
+        };
+        match worker.turn(&mut hands) {
+            Ok(turn) => {
+                self.landed(cx);
+                turn
+            }
+            Err(corrupt) => {
+                self.corrupt(cx, corrupt);
+                Turn::Idle
+            }
+        }
+    }
+
+    /// Ends the device: takes no new request, answers those in flight as they land, detaches,
+    /// publishes Closed and lets go of the disk. Returns how many requests are still in the disk;
+    /// [`Device::is_finished`] says when all is done.
+    pub fn close(&mut self, cx: &mut Context<'_>) -> usize {
+        self.leaving = true;
+        if let Some(worker) = &mut self.worker {
+            worker.stop();
+        }
+        let in_disk = self.in_disk();
+        if in_disk > 0 {
+            self.stats.waiting(cx.reactor.now(), in_disk);
+        }
+        self.poke(cx);
+        in_disk
+    }
+
+    /// The guest is gone for good: as [`Device::close`], but nobody is left to be answered, so the
+    /// ring and the port are given back at once.
+    pub fn vanished(&mut self, cx: &mut Context<'_>) -> usize {
+        self.cut(cx);
+        self.close(cx)
+    }
+
+    /// Requests that the disk has not given back.
+    pub fn in_disk(&self) -> usize {
+        self.worker.as_ref().map_or(0, Worker::in_disk)
+    }
+
+    /// Whether no cool-down is due; once all devices are cool, the reactor may be.
+    pub fn is_cool(&self) -> bool {
+        self.worker.as_ref().is_none_or(Worker::is_cool)
+    }
+
+    /// Whether a ring is attached.
+    pub fn is_connected(&self) -> bool {
+        self.port().is_some()
+    }
+
+    /// Whether the device is over and holds nothing any more: drop it.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Continues with the store, unless it owes an answer.
+    fn step(&mut self, cx: &mut Context<'_>) {
+        if self.under_way.is_some() || self.finished {
+            return;
+        }
+        if self.description.is_none() {
+            self.submit(cx, Sent::Introduce, self.nodes.introduce());
+        } else if std::mem::take(&mut self.dirty) {
+            let offer = self.ours == XenbusState::INIT_WAIT;
+            self.submit(cx, Sent::Look { offer }, self.nodes.look(offer));
+        }
+    }
+
+    pub(crate) fn submit(&mut self, cx: &mut Context<'_>, sent: Sent, batch: Batch) {
+        debug_assert!(self.under_way.is_none(), "one batch at a time");
+        self.under_way = Some((cx.store.submit(batch), sent));
+    }
+
+    /// The worker, and all it works with; a worker never exists without a disk.
+    pub(crate) fn at_work<'a>(
+        &'a mut self,
+        cx: &'a mut Context<'_>,
+    ) -> Option<(&'a mut Worker, Hands<'a>)> {
+        let hands = Hands {
+            grants: cx.platform.grants.as_mut(),
+            events: cx.platform.events.as_mut(),
+            reactor: cx.reactor,
+            disk: self.disk.as_mut()?.as_mut(),
+            stats: &mut self.stats,
+        };
+        Some((self.worker.as_mut()?, hands))
+    }
+}

@@ -1,0 +1,217 @@
+//! What a device reads and writes in the store, as batches; no decisions.
+//!
+//! Knows names and formats. Invariant: a look reads every node that a decision needs, whatever an
+//! event was about, and what belongs together is written at once, the state last.
+
+use abi::DomId;
+use abi::io::blkif::keys;
+use abi::io::xenbus::XenbusState;
+use disk::Geometry;
+use xenstore::{Batch, Path, Reply, Step, StoreError};
+
+use crate::config::{self, BACKEND_KEYS, Description, FRONTEND_KEYS, Invalid, Values};
+use crate::device::DeviceId;
+use crate::report::Refusal;
+
+/// Answers to a batch, in the order of its steps.
+pub(crate) type Replies = [Result<Reply, StoreError>];
+
+/// Why a join of a checked directory and a name of ours cannot fail.
+const SHORT: &str = "directory of checked length, constant name";
+
+/// The directories of a device.
+pub(crate) struct Nodes {
+    backend: Path,
+    frontend: Option<Path>,
+    error: Path,
+    /// Of every watch of this device.
+    token: String,
+}
+
+/// What a look found.
+pub(crate) struct Look {
+    /// Our `state`.
+    pub(crate) ours: XenbusState,
+    /// The frontend's `state`.
+    pub(crate) theirs: XenbusState,
+    /// Whether the device shall outlive the frontend's connection.
+    pub(crate) online: bool,
+    /// The frontend's offer, if it was looked for.
+    pub(crate) offer: Values,
+}
+
+impl Nodes {
+    /// `backend_domid` is the domain that this process lives in.
+    pub(crate) fn new(
+        id: &DeviceId,
+        backend_domid: DomId,
+        owner: u16,
+    ) -> Result<Self, xenstore::BadPath> {
+        let home = Path::home(backend_domid);
+        let name = format!("backend/{id}");
+        if name.len() > config::DIRECTORY_MAX {
+            return Err(xenstore::BadPath::TooLong);
+        }
+        Ok(Self {
+            backend: home.join(&name)?,
+            frontend: None,
+            error: home.join(format!("error/{name}"))?,
+            token: owner.to_string(),
+        })
+    }
+
+    /// Reads what the toolstack wrote about the device.
+    pub(crate) fn introduce(&self) -> Batch {
+        Batch::new(
+            BACKEND_KEYS
+                .iter()
+                .map(|key| read(&self.backend, key))
+                .collect(),
+        )
+    }
+
+    /// The answer to [`Nodes::introduce`]: learns the frontend's directory, returns the rest.
+    pub(crate) fn introduced(
+        &mut self,
+        replies: &Replies,
+        domid: DomId,
+    ) -> Result<Description, Invalid> {
+        let values = values(&BACKEND_KEYS, replies);
+        self.frontend = Some(config::frontend(&values, domid)?);
+        Description::parse(&values)
+    }
+
+    /// Sets the watches: one node each, so that nothing else a guest writes wakes us (XSA-349).
+    pub(crate) fn watch(&self) -> Batch {
+        let token = || self.token.clone();
+        let watch = |path| Step::Watch {
+            path,
+            token: token(),
+        };
+        Batch::new(self.watched().map(watch).collect())
+    }
+
+    /// Takes the watches back.
+    pub(crate) fn unwatch(&self) -> Batch {
+        let token = || self.token.clone();
+        let unwatch = |path| Step::Unwatch {
+            path,
+            token: token(),
+        };
+        Batch::new(self.watched().map(unwatch).collect())
+    }
+
+    /// Reads where both ends are and, if asked, what the frontend offers. The states come first:
+    /// a frontend writes its keys before it writes its state, so what is read after the state is
+    /// at least as new.
+    pub(crate) fn look(&self, offer: bool) -> Batch {
+        let mut steps = vec![
+            read(&self.backend, keys::STATE),
+            read(&self.backend, keys::ONLINE),
+        ];
+        if let Some(frontend) = &self.frontend {
+            steps.push(read(frontend, keys::STATE));
+            let wanted = FRONTEND_KEYS.iter().filter(|_| offer);
+            steps.extend(wanted.map(|key| read(frontend, key)));
+        }
+        Batch::new(steps)
+    }
+
+    /// The answer to [`Nodes::look`].
+    pub(crate) fn looked(replies: &Replies) -> Look {
+        let node = |index: usize| replies.get(index).and_then(value);
+        let state = |index| node(index).map_or(XenbusState::UNKNOWN, XenbusState::parse);
+        Look {
+            ours: state(0),
+            online: node(1) == Some(b"1"),
+            theirs: state(2),
+            offer: values(&FRONTEND_KEYS, replies.get(3..).unwrap_or_default()),
+        }
+    }
+
+    /// Publishes InitWait with the features that frontends look for this early, and takes back
+    /// what an earlier attempt had to report.
+    pub(crate) fn init_wait(&self, geometry: &Geometry) -> Batch {
+        let flush = if geometry.flush { "1" } else { "0" };
+        let steps = vec![
+            Step::Remove(node(&self.backend, keys::HOTPLUG_ERROR)),
+            Step::Remove(self.error.clone()),
+            self.write(keys::HOTPLUG_STATUS, &"connected"),
+            self.write(keys::FEATURE_FLUSH_CACHE, &flush),
+        ];
+        self.switch(XenbusState::INIT_WAIT, steps)
+    }
+
+    /// Publishes Connected with the properties of the disk. Sectors count 512 bytes (`io/blkif.h`).
+    pub(crate) fn connected(&self, geometry: &Geometry, info: u32) -> Batch {
+        let steps = vec![
+            self.write(keys::SECTORS, &geometry.sectors),
+            self.write(keys::SECTOR_SIZE, &geometry.sector_size_bytes),
+            self.write(
+                keys::PHYSICAL_SECTOR_SIZE,
+                &geometry.physical_sector_size_bytes,
+            ),
+            self.write(keys::INFO, &info),
+        ];
+        self.switch(XenbusState::CONNECTED, steps)
+    }
+
+    /// Publishes Closing, and why, where Linux's `xenbus_dev_error` writes it and where xl looks.
+    pub(crate) fn failed(&self, refusal: &Refusal) -> Batch {
+        let steps = vec![
+            Step::Write(node(&self.error, "error"), refusal.node_value()),
+            self.write(keys::HOTPLUG_ERROR, refusal),
+            self.write(keys::HOTPLUG_STATUS, &"error"),
+        ];
+        self.switch(XenbusState::CLOSING, steps)
+    }
+
+    /// Publishes Closed for good: the image is not open any more.
+    pub(crate) fn closed(&self) -> Batch {
+        let steps = vec![Step::Remove(node(&self.backend, keys::HOTPLUG_STATUS))];
+        self.switch(XenbusState::CLOSED, steps)
+    }
+
+    /// Publishes a state with nothing else.
+    pub(crate) fn plain(&self, state: XenbusState) -> Batch {
+        self.switch(state, Vec::new())
+    }
+
+    /// One transaction, the state last.
+    fn switch(&self, state: XenbusState, mut steps: Vec<Step>) -> Batch {
+        steps.push(self.write(keys::STATE, &state));
+        Batch::transaction(steps)
+    }
+
+    fn write(&self, key: &str, value: &dyn std::fmt::Display) -> Step {
+        Step::Write(node(&self.backend, key), value.to_string().into_bytes())
+    }
+
+    fn watched(&self) -> impl Iterator<Item = Path> {
+        let ours = [keys::STATE, keys::ONLINE].map(|key| node(&self.backend, key));
+        let theirs = self
+            .frontend
+            .as_ref()
+            .map(|frontend| node(frontend, keys::STATE));
+        ours.into_iter().chain(theirs)
+    }
+}
+
+fn node(directory: &Path, key: &str) -> Path {
+    directory.join(key).expect(SHORT)
+}
+
+fn read(directory: &Path, key: &str) -> Step {
+    Step::Read(node(directory, key))
+}
+
+fn value(reply: &Result<Reply, StoreError>) -> Option<&[u8]> {
+    reply.as_ref().ok().and_then(Reply::value)
+}
+
+fn values(keys: &[&'static str], replies: &[Result<Reply, StoreError>]) -> Values {
+    let found = keys.iter().zip(replies);
+    found
+        .map(|(key, reply)| (*key, value(reply).map(<[u8]>::to_vec)))
+        .collect()
+}

@@ -1,0 +1,357 @@
+//! The data path of a connected device: one bounded turn, and what a completion leads to.
+//!
+//! ```text
+//!   turn:  take <= BATCH slots ──► judge ──┬─ refused ────────────────► answer
+//!                                          ├─ flush, read ──► disk
+//!                                          └─ write ──► copies
+//!          one grant copy for all copies ──┬─ data of writes ──► disk
+//!                                          └─ data of reads ──────────► answer
+//!          publish ──► notify if asked ──► unmask, arm, look once more ──► rest
+//!   completion:  read ──► copies;  write, flush, errors ──────────────► answer
+//! ```
+//!
+//! Knows nothing of the store, and nothing of a ring's past or future: it exists from connect until
+//! the last request came back. Its guest-facing half, [`Wire`], may go earlier.
+//!
+//! Invariant: a request that was taken is in `inflight` until it is answered, exactly once, or
+//! until the wire is gone; data moves only between the disk, a lease and the guest; and nothing
+//! here allocates after [`Worker::new`].
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+use std::io;
+
+use abi::DomId;
+use abi::grant_table::gntst;
+use abi::io::blkif::{MAX_SEGMENTS, Operation, RawRequest, Response, Status};
+use abi::{Port, Sector};
+use disk::{Disk, Done, Op, OpKind, Submitted};
+use evtchn::EventChannels;
+use reactor::{Completion, Lease, Nanos, Outcome, Pool, Reactor, Token};
+use ring::{Corrupt, Notify};
+use xen::Grants;
+
+use crate::copies::{Copied, Copies};
+use crate::inflight::{ENTRIES, Held, Inflight};
+use crate::request::{Limits, Request};
+use crate::stats::Stats;
+use crate::wire::Wire;
+
+/// Most requests taken in one turn: a whole ring, so that one grant copy carries all there is.
+pub const BATCH: usize = ENTRIES;
+
+/// Bytes of a lease: the largest request, 11 pages.
+pub const LEASE_BYTES: usize = MAX_SEGMENTS * abi::PAGE_SIZE;
+
+/// How long after the last response the memory of free leases is given back. Half of what the
+/// design permits, so that a late wake-up does not exceed it.
+pub const COOL_DOWN_NS: Nanos = 1_000_000_000;
+
+/// Layer of the device's own tokens; disks count up from 0 and never get there.
+const LAYER: u16 = u16::MAX;
+
+/// What a turn is lent: the platform's services, the reactor, the disk, the counters.
+pub(crate) struct Hands<'a> {
+    pub(crate) grants: &'a mut dyn Grants,
+    pub(crate) events: &'a mut dyn EventChannels,
+    pub(crate) reactor: &'a mut dyn Reactor,
+    pub(crate) disk: &'a mut dyn Disk,
+    pub(crate) stats: &'a mut Stats,
+}
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "no event tells of the work that a device left for its next turn"]
+pub enum Turn {
+    /// Call again before sleeping.
+    Again,
+    /// Nothing left; an event or a completion will bring more.
+    Idle,
+}
+
+/// See the head of this file.
+pub(crate) struct Worker {
+    // configuration
+    writable: bool,
+    timer: Token,
+    // wiring
+    wire: Option<Wire>,
+    pool: Pool,
+    // state
+    inflight: Inflight,
+    copies: Copies,
+    /// Take nothing more: the device is closing.
+    stopped: bool,
+    /// The cool-down deadline is set.
+    warm: bool,
+    last_response_ns: Nanos,
+}
+
+impl Worker {
+    /// Maps the leases and allocates all there is. `owner` is the device's number in tokens.
+    pub(crate) fn new(wire: Wire, domid: DomId, writable: bool, owner: u16) -> io::Result<Self> {
+        Ok(Self {
+            writable,
+            timer: Token {
+                owner,
+                layer: LAYER,
+                tag: 0,
+            },
+            wire: Some(wire),
+            pool: Pool::new(ENTRIES, LEASE_BYTES)?,
+            inflight: Inflight::default(),
+            copies: Copies::new(domid),
+            stopped: false,
+            warm: false,
+            last_response_ns: 0,
+        })
+    }
+
+    /// Our port of the event channel, while there is one.
+    pub(crate) fn port(&self) -> Option<Port> {
+        self.wire.as_ref().map(Wire::port)
+    }
+
+    /// Requests that the disk still has.
+    pub(crate) fn in_disk(&self) -> usize {
+        self.inflight.in_disk()
+    }
+
+    /// Requests taken and not yet answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.inflight.used()
+    }
+
+    /// Whether no cool-down is due.
+    pub(crate) fn is_cool(&self) -> bool {
+        !self.warm
+    }
+
+    /// Takes no further request; those in flight are still answered.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// An event arrived.
+    pub(crate) fn kicked(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.kicked();
+        }
+    }
+
+    /// Gives up the guest's ring and event channel at once. What is still in the disk moves
+    /// between the disk and our leases only, and is not answered any more.
+    pub(crate) fn cut(&mut self) -> Option<Wire> {
+        self.stopped = true;
+        while let Some(copied) = self.copies.pop() {
+            self.inflight.release(copied.held);
+        }
+        self.wire.take()
+    }
+
+    /// Forgets the deadline, because the leases go altogether.
+    pub(crate) fn forget_deadline(&mut self, reactor: &mut dyn Reactor) {
+        if self.warm {
+            reactor.cancel_deadline(self.timer);
+            self.warm = false;
+        }
+    }
+
+    /// One bounded turn.
+    pub(crate) fn turn(&mut self, hands: &mut Hands<'_>) -> Result<Turn, Corrupt> {
+        self.take(hands)?;
+        self.copy(hands);
+        self.publish(hands);
+        self.rest(hands)
+    }
+
+    /// A completion of this device's: of its disk, or of the cool-down.
+    pub(crate) fn completion(&mut self, hands: &mut Hands<'_>, completion: Completion) {
+        if completion.token == self.timer {
+            self.cool_down(hands.reactor, &completion.outcome);
+        } else if let Some(done) = hands.disk.complete(hands.reactor, completion) {
+            self.land(hands, done);
+        }
+    }
+
+    fn take(&mut self, hands: &mut Hands<'_>) -> Result<(), Corrupt> {
+        let Some(wire) = self.wire.as_mut().filter(|_| !self.stopped) else {
+            return Ok(());
+        };
+        if wire.refresh()? == 0 {
+            return Ok(());
+        }
+        hands.stats.batch();
+        let limits = Limits {
+            geometry: hands.disk.geometry(),
+            writable: self.writable,
+        };
+        for _ in 0..BATCH {
+            let Some(raw) = self.wire.as_mut().and_then(Wire::take) else {
+                break;
+            };
+            match Request::parse(&raw, &limits) {
+                Ok(request) => self.start(hands, &raw, &request),
+                Err(refused) => {
+                    hands.stats.refused(refused);
+                    self.respond(hands, raw.id, raw.operation, refused.status());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what was judged good. The table has room for a whole ring and the pool a lease for
+    /// each; should either be wrong, the guest gets an error instead of a panic.
+    fn start(&mut self, hands: &mut Hands<'_>, raw: &RawRequest, request: &Request) {
+        let Some(held) = self.inflight.hold(raw.id, request, hands.reactor.now()) else {
+            return self.respond(hands, raw.id, raw.operation, Status::ERROR);
+        };
+        if *request == Request::Flush {
+            return self.submit(hands, held, OpKind::Flush, None);
+        }
+        match (self.pool.lease(), request) {
+            (Some(lease), Request::Read(_)) => {
+                self.submit(hands, held, OpKind::Read, Some(lease));
+            }
+            (Some(lease), _) => self.copies.push(held, lease, &self.inflight),
+            (None, _) => self.answer(hands, held, Status::ERROR),
+        }
+    }
+
+    fn submit(&mut self, hands: &mut Hands<'_>, held: Held, kind: OpKind, lease: Option<Lease>) {
+        let entry = self.inflight.entry(&held);
+        let sector = Sector(entry.sector);
+        let len_bytes = usize::try_from(entry.len_bytes).unwrap_or(usize::MAX);
+        let id = self.inflight.launch(held);
+        let op = Op {
+            id,
+            kind,
+            sector,
+            len_bytes,
+            lease,
+        };
+        if let Submitted::Done(done) = hands.disk.submit(hands.reactor, op) {
+            self.land(hands, done);
+        }
+    }
+
+    /// The disk is done with a request. Only a read that succeeded has a way to go: its data
+    /// travels with the next grant copy.
+    fn land(&mut self, hands: &mut Hands<'_>, done: Done) {
+        let Some(held) = self.inflight.land(done.id) else {
+            return hands.stats.stray();
+        };
+        if let Err(error) = done.result {
+            hands.stats.disk_error(hands.reactor.now(), error);
+            return self.answer(hands, held, Status::ERROR);
+        }
+        let entry = self.inflight.entry(&held);
+        match done.lease {
+            Some(lease) if entry.operation() == Operation::READ && self.wire.is_some() => {
+                self.copies.push(held, lease, &self.inflight);
+            }
+            _ => self.answer(hands, held, Status::OKAY),
+        }
+    }
+
+    /// One grant copy for all that waits; then writes go to the disk and reads are answered.
+    fn copy(&mut self, hands: &mut Hands<'_>) {
+        self.copies.run(hands.grants, self.pool.arena());
+        for _ in 0..ENTRIES {
+            let Some(Copied {
+                held,
+                lease,
+                status,
+            }) = self.copies.pop()
+            else {
+                break;
+            };
+            if status.0 != gntst::OKAY {
+                hands.stats.grant_error(hands.reactor.now(), status);
+                self.answer(hands, held, Status::ERROR);
+            } else if self.inflight.entry(&held).operation() == Operation::WRITE {
+                self.submit(hands, held, OpKind::Write, Some(lease));
+            } else {
+                self.answer(hands, held, Status::OKAY);
+            }
+        }
+    }
+
+    fn answer(&mut self, hands: &mut Hands<'_>, held: Held, status: Status) {
+        let entry = self.inflight.release(held);
+        if status == Status::OKAY {
+            hands.stats.served(&entry, hands.reactor.now());
+        }
+        self.respond(hands, entry.id, entry.operation(), status);
+    }
+
+    fn respond(&mut self, hands: &Hands<'_>, id: u64, operation: Operation, status: Status) {
+        if let Some(wire) = &mut self.wire {
+            wire.put(Response {
+                id,
+                operation,
+                status,
+            });
+            self.last_response_ns = hands.reactor.now();
+        }
+    }
+
+    /// Shows the guest its answers.
+    pub(crate) fn publish(&mut self, hands: &mut Hands<'_>) {
+        hands.stats.in_flight(self.in_flight());
+        let Some(wire) = &mut self.wire else { return };
+        let answered = wire.answered();
+        match wire.publish() {
+            Notify::Peer => {
+                let sent = hands.events.notify(wire.port());
+                hands.stats.notified(hands.reactor.now(), sent);
+            }
+            Notify::Nobody if answered => hands.stats.hushed(),
+            Notify::Nobody => {}
+        }
+        if answered && !self.warm {
+            self.warm = true;
+            self.set_deadline(hands.reactor);
+        }
+    }
+
+    fn rest(&mut self, hands: &mut Hands<'_>) -> Result<Turn, Corrupt> {
+        let Some(wire) = self.wire.as_mut().filter(|_| !self.stopped) else {
+            return Ok(Turn::Idle);
+        };
+        let more = wire.rest(hands.events)?;
+        Ok(if more { Turn::Again } else { Turn::Idle })
+    }
+
+    fn set_deadline(&self, reactor: &mut dyn Reactor) {
+        reactor.set_deadline(
+            self.timer,
+            self.last_response_ns.saturating_add(COOL_DOWN_NS),
+        );
+    }
+
+    /// The deadline is not moved with every response, which would cost each one something, but
+    /// once it has passed: so a busy device wakes once a second, and a quiet one exactly once.
+    fn cool_down(&mut self, reactor: &mut dyn Reactor, outcome: &Outcome) {
+        debug_assert!(
+            matches!(outcome, Outcome::Deadline),
+            "the timer has no other completion"
+        );
+        // One that had already ended when it was cancelled.
+        if !self.warm {
+            return;
+        }
+        if reactor.now() < self.last_response_ns.saturating_add(COOL_DOWN_NS) {
+            return self.set_deadline(reactor);
+        }
+        self.warm = false;
+        self.pool.cool();
+    }
+}
