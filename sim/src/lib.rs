@@ -13,3 +13,4 @@ pub mod grants;
 pub mod live;
 pub mod memory;
 mod sys;
+pub mod world;

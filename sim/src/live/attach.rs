@@ -5,7 +5,6 @@
 //! Invariant: what was attached shares one connection, and ends when the last part is dropped.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 
 use abi::DomId;
@@ -18,17 +17,20 @@ use crate::grants::{Entries, Table};
 use crate::memory::{GuestMemory, Region};
 
 /// What a backend got.
-pub(super) struct Backend {
-    pub(super) grants: LiveGrants,
-    pub(super) events: Events,
-    pub(super) store: OwnedFd,
+pub(crate) struct Backend {
+    pub(crate) grants: LiveGrants,
+    pub(crate) events: Events,
+    pub(crate) store: OwnedFd,
 }
 
 /// Attaches as a backend for `domid`.
-pub(super) fn backend(dir: &Path, domid: DomId, price: Price) -> Result<Backend, Error> {
-    let connection = Arc::new(Connection::open(dir)?);
+pub(crate) fn backend(
+    connection: Arc<Connection>,
+    domid: DomId,
+    price: Price,
+) -> Result<Backend, Error> {
     let request = Request::AttachBackend { domid: domid.0 };
-    let (array, [queues, upcall, store, memory, table]) = attach(&connection, &request)?;
+    let (array, [queues, upcall, store, memory, table]) = attach(&connection, request)?;
     let memory = region(memory)?;
     let table = map(&region(table)?)?;
     let entries = Entries::new(table, layout::GRANTS, memory.frames());
@@ -42,10 +44,13 @@ pub(super) fn backend(dir: &Path, domid: DomId, price: Price) -> Result<Backend,
 }
 
 /// Attaches as the guest of `domid`.
-pub(super) fn guest(dir: &Path, domid: DomId, price: Price) -> Result<Guest, Error> {
-    let connection = Arc::new(Connection::open(dir)?);
+pub(crate) fn guest(
+    connection: Arc<Connection>,
+    domid: DomId,
+    price: Price,
+) -> Result<Guest, Error> {
     let request = Request::AttachGuest { domid: domid.0 };
-    let (array, [queues, upcall, store, memory]) = attach(&connection, &request)?;
+    let (array, [queues, upcall, store, memory]) = attach(&connection, request)?;
     let queues = region(queues)?;
     let memory = GuestMemory::map(region(memory)?).map_err(Error::os("mapping guest memory"))?;
     let entries = Entries::new(map(&queues)?, layout::GRANTS, memory.frames());
@@ -62,7 +67,7 @@ pub(super) fn guest(dir: &Path, domid: DomId, price: Price) -> Result<Guest, Err
 /// The exchange itself; an answer with another number of descriptors is no answer.
 fn attach<const N: usize>(
     connection: &Connection,
-    request: &Request,
+    request: Request,
 ) -> Result<(u32, [OwnedFd; N]), Error> {
     let (reply, fds) = connection.call(request)?;
     let Reply::Attached { array } = reply else {

@@ -1,7 +1,8 @@
-//! Calls to the host process.
+//! Calls to the host.
 //!
-//! A call sends one message and waits for the answer, so it blocks: that is for attaching,
-//! binding, mapping and managing domains, never for data. [`Control`] is the toolstack's side.
+//! Live, a call sends one message to the host process and waits for the answer, so it blocks: that
+//! is for attaching, binding, mapping and managing domains, never for data. In a world it is a
+//! function call. [`Control`] is the toolstack's side.
 //!
 //! Invariant: a connection carries one call at a time, and closing it undoes what its client
 //! holds.
@@ -17,6 +18,7 @@ use abi::DomId;
 use super::HOST_SOCKET;
 use super::wire::{DomainInfo, MESSAGE_MAX, NewDomain, Reply, Request, decode, encode};
 use crate::sys::socket;
+use crate::world::Host;
 
 /// A call to the host process failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +54,7 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: an operating system error while doing something.
-    pub(super) fn os(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn os(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Os { doing, source }
     }
 
@@ -66,10 +68,16 @@ impl Error {
     }
 }
 
-/// A connection to the host process.
-pub(super) struct Connection {
-    /// Held for one exchange.
-    socket: Mutex<OwnedFd>,
+/// A connection to the host.
+pub(crate) struct Connection {
+    transport: Transport,
+}
+
+enum Transport {
+    /// To the host process; held for one exchange.
+    Socket(Mutex<OwnedFd>),
+    /// To the host of a world, as this client.
+    Direct(Host, u32),
 }
 
 impl Connection {
@@ -78,15 +86,32 @@ impl Connection {
         let path = dir.join(HOST_SOCKET);
         match socket::connect(&path) {
             Ok(socket) => Ok(Self {
-                socket: Mutex::new(socket),
+                transport: Transport::Socket(Mutex::new(socket)),
             }),
             Err(source) => Err(Error::Connect { path, source }),
         }
     }
 
+    /// Connects to the host of a world.
+    pub(crate) fn direct(host: Host, client: u32) -> Self {
+        Self {
+            transport: Transport::Direct(host, client),
+        }
+    }
+
     /// One exchange: a refusal is an error.
-    pub(super) fn call(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), Error> {
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn call(&self, request: Request) -> Result<(Reply, Vec<OwnedFd>), Error> {
+        match &self.transport {
+            Transport::Socket(socket) => Self::exchange(socket, &request),
+            Transport::Direct(host, client) => host.call(*client, request),
+        }
+    }
+
+    fn exchange(
+        socket: &Mutex<OwnedFd>,
+        request: &Request,
+    ) -> Result<(Reply, Vec<OwnedFd>), Error> {
+        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
         socket::send(socket.as_fd(), &encode(request), &[], false)
             .map_err(Error::os("sending to the simulated host"))?;
         let mut buffer = vec![0; MESSAGE_MAX];
@@ -121,14 +146,17 @@ pub struct Control {
 impl Control {
     /// Connects to the host in `dir`.
     pub fn connect(dir: &Path) -> Result<Self, Error> {
-        Ok(Self {
-            connection: Connection::open(dir)?,
-        })
+        Ok(Self::over(Connection::open(dir)?))
+    }
+
+    /// Uses a connection that exists.
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection }
     }
 
     /// Creates a domain, without a guest in it yet, and makes it known to xenstore.
     pub fn create(&self, domain: &NewDomain) -> Result<DomId, Error> {
-        match self.connection.call(&Request::Create(domain.clone()))?.0 {
+        match self.connection.call(Request::Create(domain.clone()))?.0 {
             Reply::Created { domid } => Ok(DomId(domid)),
             _ => Err(Error::Confused),
         }
@@ -139,7 +167,7 @@ impl Control {
         let mut all: Vec<DomainInfo> = Vec::new();
         loop {
             let from = all.last().map_or(0, |last| last.domid + 1);
-            let Reply::Domains(some) = self.connection.call(&Request::List { from })?.0 else {
+            let Reply::Domains(some) = self.connection.call(Request::List { from })?.0 else {
                 return Err(Error::Confused);
             };
             if some.is_empty() {
@@ -152,15 +180,15 @@ impl Control {
     /// Destroys a domain: its ports close, its guest's connection ends, and `@releaseDomain`
     /// fires. It stays listed as dying while others have its pages mapped.
     pub fn destroy(&self, domid: DomId) -> Result<(), Error> {
-        self.done(&Request::Destroy { domid: domid.0 })
+        self.done(Request::Destroy { domid: domid.0 })
     }
 
     /// Makes the host process end.
     pub fn stop(&self) -> Result<(), Error> {
-        self.done(&Request::Stop)
+        self.done(Request::Stop)
     }
 
-    fn done(&self, request: &Request) -> Result<(), Error> {
+    fn done(&self, request: Request) -> Result<(), Error> {
         match self.connection.call(request)?.0 {
             Reply::Done => Ok(()),
             _ => Err(Error::Confused),

@@ -74,7 +74,7 @@ impl Events {
     /// where there are such.
     pub fn status(&mut self, port: Port) -> Result<(u32, DomId, Port), evtchn::Error> {
         match self
-            .call("status", port, &Request::Status { port: port.0 })?
+            .call("status", port, Request::Status { port: port.0 })?
             .0
         {
             Reply::Status {
@@ -90,7 +90,7 @@ impl Events {
         &mut self,
         operation: &'static str,
         port: Port,
-        request: &Request,
+        request: Request,
     ) -> Result<(Reply, Vec<OwnedFd>), evtchn::Error> {
         self.meter.hypercall();
         let answer = self.connection.call(request);
@@ -106,7 +106,7 @@ impl Events {
         if let Some(peer) = self.peers.known(port, link) {
             return Ok(Some(peer));
         }
-        let (reply, fds) = self.call("notify", port, &Request::Peer { port: port.0 })?;
+        let (reply, fds) = self.call("notify", port, Request::Peer { port: port.0 })?;
         let Reply::Peer { link } = reply else {
             return Err(confused("notify", port));
         };
@@ -147,7 +147,7 @@ impl EventChannels for Events {
             remote: remote.0,
             remote_port: remote_port.0,
         };
-        let (reply, fds) = self.call(operation, remote_port, &request)?;
+        let (reply, fds) = self.call(operation, remote_port, request)?;
         let Reply::Bound { port, link } = reply else {
             return Err(confused(operation, remote_port));
         };
@@ -168,7 +168,7 @@ impl EventChannels for Events {
 
     fn bind_unbound(&mut self, remote: DomId) -> Result<Port, evtchn::Error> {
         let request = Request::AllocUnbound { remote: remote.0 };
-        let Reply::Port { port } = self.call("alloc_unbound", Port(0), &request)?.0 else {
+        let Reply::Port { port } = self.call("alloc_unbound", Port(0), request)?.0 else {
             return Err(confused("alloc_unbound", Port(0)));
         };
         self.peers.open(Port(port));
@@ -178,7 +178,7 @@ impl EventChannels for Events {
     }
 
     fn unbind(&mut self, port: Port) -> Result<(), evtchn::Error> {
-        self.call("close", port, &Request::Close { port: port.0 })?;
+        self.call("close", port, Request::Close { port: port.0 })?;
         self.peers.close(port);
         Ok(())
     }

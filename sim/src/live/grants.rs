@@ -164,7 +164,7 @@ impl Grants for LiveGrants {
             writable,
         };
         self.meter.hypercall();
-        match self.connection.call(&request).map(|(reply, _)| reply) {
+        match self.connection.call(request).map(|(reply, _)| reply) {
             Ok(Reply::Mapped { handle, gfns }) => {
                 let pin = Pin {
                     connection: self.connection.clone(),
@@ -212,7 +212,7 @@ struct Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         // If the host is gone, so are its pins.
-        drop(self.connection.call(&Request::Unmap {
+        drop(self.connection.call(Request::Unmap {
             handle: self.handle,
         }));
     }

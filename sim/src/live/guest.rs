@@ -6,9 +6,11 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use abi::DomId;
 
+use super::client::Connection;
 use super::{Error, Events, Price, attach};
 use crate::grants::Table;
 use crate::memory::GuestMemory;
@@ -32,6 +34,6 @@ pub struct Guest {
 impl Guest {
     /// Attaches to the host in `dir` as the guest of `domid`. A domain has one guest in its life.
     pub fn attach(dir: &Path, domid: DomId) -> Result<Self, Error> {
-        attach::guest(dir, domid, Price::FREE)
+        attach::guest(Arc::new(Connection::open(dir)?), domid, Price::FREE)
     }
 }

@@ -11,11 +11,12 @@
 //! its own for event channels, while all of them are domain 0 for grants and xenstore.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use abi::DomId;
 use xen::{Descriptors, Platform};
 
-mod attach;
+pub(crate) mod attach;
 pub mod client;
 pub mod events;
 pub mod grants;
@@ -25,7 +26,7 @@ mod layout;
 mod meter;
 mod peers;
 mod upcall;
-mod wire;
+pub(crate) mod wire;
 
 pub use client::{Control, Error};
 pub use events::Events;
@@ -54,7 +55,8 @@ pub fn backend_at(
     domid: DomId,
     price: Price,
 ) -> Result<(Platform, Descriptors), Error> {
-    let attached = attach::backend(dir, domid, price)?;
+    let connection = Arc::new(client::Connection::open(dir)?);
+    let attached = attach::backend(connection, domid, price)?;
     let events = attached.events;
     let descriptors = Descriptors {
         events: events

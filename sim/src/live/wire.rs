@@ -56,7 +56,7 @@ pub struct DomainInfo {
 
 /// A call.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Create(NewDomain),
     /// The domains from `from` on, at most [`LIST_MAX`] of them.
     List {
@@ -101,7 +101,7 @@ pub(super) enum Request {
 
 /// The answer to a call.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Done,
     Created {
         domid: u16,

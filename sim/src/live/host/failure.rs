@@ -5,13 +5,13 @@ use std::io;
 
 /// A refusal. The caller may go on.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) errno: i32,
-    pub(super) why: String,
+pub(crate) struct Failure {
+    pub(crate) errno: i32,
+    pub(crate) why: String,
 }
 
 impl Failure {
-    pub(super) fn new(errno: i32, why: impl Display) -> Self {
+    pub(crate) fn new(errno: i32, why: impl Display) -> Self {
         Self {
             errno,
             why: why.to_string(),
@@ -19,12 +19,12 @@ impl Failure {
     }
 
     /// No domain of that number, or none any more.
-    pub(super) fn no_domain(domid: u16) -> Self {
+    pub(crate) fn no_domain(domid: u16) -> Self {
         Self::new(libc::ESRCH, format_args!("no domain {domid}"))
     }
 
     /// No port of that number.
-    pub(super) fn no_port(port: u32) -> Self {
+    pub(crate) fn no_port(port: u32) -> Self {
         Self::new(
             libc::EINVAL,
             format_args!("no such event channel port {port}"),

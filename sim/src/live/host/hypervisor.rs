@@ -23,7 +23,7 @@ use crate::live::wire::{LIST_MAX, MAP_MAX, NewDomain, Reply, Request};
 
 /// Something for the process around the hypervisor to do.
 #[derive(Debug)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Xenstore shall know the domain.
     Introduce(DomId),
     /// Xenstore shall forget the domain and tell who watches for that.
@@ -45,7 +45,7 @@ type Answer = (Reply, Vec<OwnedFd>);
 
 /// All domains and clients.
 #[derive(Debug)]
-pub(super) struct Hypervisor {
+pub(crate) struct Hypervisor {
     domains: BTreeMap<DomId, Domain>,
     arrays: Arrays,
     clients: HashMap<u32, Client>,
@@ -74,7 +74,7 @@ enum Role {
 }
 
 impl Hypervisor {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             domains: BTreeMap::new(),
             arrays: Arrays::default(),
@@ -86,7 +86,7 @@ impl Hypervisor {
     }
 
     /// A connection was made.
-    pub(super) fn arrived(&mut self, client: u32, pid: u32) {
+    pub(crate) fn arrived(&mut self, client: u32, pid: u32) {
         self.clients.insert(
             client,
             Client {
@@ -98,12 +98,12 @@ impl Hypervisor {
     }
 
     /// What has to happen since the last time this was asked.
-    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
         take(&mut self.effects)
     }
 
     /// Carries out one call.
-    pub(super) fn call(&mut self, client: u32, request: Request) -> Result<Answer, Failure> {
+    pub(crate) fn call(&mut self, client: u32, request: Request) -> Result<Answer, Failure> {
         let role = self
             .clients
             .get(&client)
@@ -346,7 +346,7 @@ impl Hypervisor {
     }
 
     /// A connection ended, or the process behind it died: what Xen and Linux would do follows.
-    pub(super) fn departed(&mut self, client: u32) {
+    pub(crate) fn departed(&mut self, client: u32) {
         let Some(gone) = self.clients.remove(&client) else {
             return;
         };

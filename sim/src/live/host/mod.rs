@@ -26,8 +26,8 @@ use crate::sys::{self, socket};
 mod array;
 mod arrays;
 mod domain;
-mod failure;
-mod hypervisor;
+pub(crate) mod failure;
+pub(crate) mod hypervisor;
 mod poll;
 mod stores;
 
