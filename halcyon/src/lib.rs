@@ -5,8 +5,14 @@
 
 #![deny(unsafe_code)]
 
+pub mod broker;
 pub mod check;
 pub mod cli;
 pub mod error;
 pub mod log;
+pub mod malloc;
 pub mod proc;
+pub mod report;
+pub mod signals;
+pub mod stats;
+pub mod vm;

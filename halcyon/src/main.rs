@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use halcyon::cli::args::{Cli, Command};
+use halcyon::cli::{bench, place};
 use halcyon::error::{Exit, Failure};
-use halcyon::{check, log};
+use halcyon::{check, log, stats, vm};
 
 fn main() -> ExitCode {
     log::to_stderr(log::level_from_environment(tracing::Level::INFO));
@@ -22,7 +23,13 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Vm(args) => vm::live::run(&place::platform(cli.platform)?, &args),
+        Command::Stats(args) => {
+            let platform = place::platform(cli.platform)?;
+            stats::run(&place::state_dir(&platform), &args)
+        }
         Command::Check => check::run(),
+        Command::Bench(args) => bench::run(args),
         _ => Ok(()),
     }
 }

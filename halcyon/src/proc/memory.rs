@@ -41,10 +41,13 @@ impl Private {
     }
 }
 
-/// Reads the private memory of `pid`. `is_guest_memory` tells a mapping's name.
-pub fn private(pid: u32, is_guest_memory: impl Fn(&str) -> bool) -> io::Result<Private> {
+/// Reads the private memory of `pid`.
+///
+/// Guest memory needs no exception by name: what a backend touches of it, its guest has mapped too,
+/// so it is not alone.
+pub fn private(pid: u32) -> io::Result<Private> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let mut sum = from_smaps(&fs::read_to_string(format!("/proc/{pid}/smaps"))?, is_guest_memory);
+    let mut sum = from_smaps(&fs::read_to_string(format!("/proc/{pid}/smaps"))?);
     sum.page_tables_kib = field(&status, "VmPTE:").unwrap_or(0);
     sum.stacks_kib = STACK_KIB_PER_THREAD * field(&status, "Threads:").unwrap_or(1);
     Ok(sum)
@@ -56,7 +59,7 @@ pub fn available_kib() -> io::Result<u64> {
     field(&text, "MemAvailable:").ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn from_smaps(text: &str, is_guest_memory: impl Fn(&str) -> bool) -> Private {
+fn from_smaps(text: &str) -> Private {
     let mut sum = Private::default();
     let mut mapping = Mapping::Ordinary;
     for line in text.lines() {
@@ -65,7 +68,7 @@ fn from_smaps(text: &str, is_guest_memory: impl Fn(&str) -> bool) -> Private {
         match first.strip_suffix(':') {
             Some(name) => mapping.add(name, second.parse().unwrap_or(0), &mut sum),
             // A header: range, permissions, offset, device, inode, name.
-            None => mapping = Mapping::of(second, words.nth(3).unwrap_or(""), &is_guest_memory),
+            None => mapping = Mapping::of(second, words.nth(3).unwrap_or("")),
         }
     }
     sum
@@ -76,14 +79,12 @@ enum Mapping {
     Ordinary,
     Shared,
     Ring,
-    Guest,
 }
 
 impl Mapping {
-    fn of(permissions: &str, name: &str, is_guest_memory: impl Fn(&str) -> bool) -> Self {
+    fn of(permissions: &str, name: &str) -> Self {
         match permissions.ends_with('s') {
             true if name.starts_with("anon_inode:[io_uring]") => Self::Ring,
-            true if is_guest_memory(name) => Self::Guest,
             true => Self::Shared,
             false => Self::Ordinary,
         }
@@ -114,8 +115,8 @@ Anonymous:            40 kB
 00700000-00702000 rw-s 00000000 00:0f 7 anon_inode:[io_uring]
 Size:                  8 kB
 Private_Dirty:         4 kB
-00800000-00900000 rw-s 00000000 00:01 8 /memfd:guest (deleted)
-Private_Dirty:      1024 kB
+00800000-00900000 rw-s 00000000 00:01 8 /memfd:halcyon-sim (deleted)
+Shared_Dirty:       1024 kB
 00a00000-00a01000 rw-s 00000000 00:01 9 /run/stats
 Private_Dirty:         4 kB
 VmFlags: rd wr
@@ -123,7 +124,7 @@ VmFlags: rd wr
 
     #[test]
     fn every_kind_of_page_is_counted_once_and_the_guests_not_at_all() {
-        let sum = from_smaps(SMAPS, |name| name.starts_with("/memfd:guest"));
+        let sum = from_smaps(SMAPS);
         assert_eq!(sum.anonymous_kib, 40);
         assert_eq!(sum.rings_kib, 8);
         assert_eq!(sum.shared_alone_kib, 4);
@@ -132,7 +133,7 @@ VmFlags: rd wr
 
     #[test]
     fn this_process_has_page_tables_and_a_stack() {
-        let sum = private(std::process::id(), |_| false).unwrap();
+        let sum = private(std::process::id()).unwrap();
         assert!(sum.page_tables_kib > 0);
         assert!(sum.stacks_kib >= STACK_KIB_PER_THREAD);
     }

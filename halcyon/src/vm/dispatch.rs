@@ -1,0 +1,237 @@
+//! From what happened to the device it concerns: xenstore's events, completions, images.
+//!
+//! Every call into a device goes through [`Vm::with`], which lends it the platform, the reactor and
+//! the store, and notes that it may have work now. Invariant: a device that was called into gets a
+//! turn before the loop sleeps.
+
+use blkback::{Ask, Context, Device, DeviceId, Mode};
+use reactor::{Completion, Reactor};
+use xenstore::wire::Request;
+use xenstore::{Batch, BatchId, Event, Reply, Step, StoreError};
+
+use super::streams::{self, Heard};
+use super::tree::{self, About, TOKEN_GONE, TOKEN_TREE};
+use super::{Ended, Images, OWNER_IMAGES, Phase, Question, Vm};
+use crate::broker::Image;
+use crate::cli::args::KindArg;
+
+/// Answers to a batch, one for each step.
+type Replies = Vec<Result<Reply, StoreError>>;
+
+impl<R: Reactor, I: Images<R>> Vm<R, I> {
+    /// Takes a completion to whom it belongs.
+    pub(super) fn complete(
+        &mut self,
+        reactor: &mut R,
+        completion: Completion,
+    ) -> Result<(), Ended> {
+        match completion.token.owner {
+            streams::OWNER => return self.stream(reactor, completion),
+            OWNER_IMAGES => self.images.complete(reactor, completion),
+            owner => self.with(reactor, owner, |device, cx| device.completion(cx, completion)),
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, reactor: &mut R, completion: Completion) -> Result<(), Ended> {
+        let events = &mut *self.platform.events;
+        let (store, ports) = (&mut self.store, &mut self.ports);
+        match self.streams.complete(reactor, store, events, ports, completion)? {
+            Heard::Nothing => {}
+            Heard::Store => self.store_events(reactor)?,
+            Heard::Stop => self.stop(reactor)?,
+            Heard::Events => self.kick(),
+        }
+        Ok(())
+    }
+
+    /// Tells the devices of the pending ports. A port of no device is one that was just closed.
+    fn kick(&mut self) {
+        for port in self.ports.drain(..) {
+            self.counters.events.add(1);
+            if let Some(entry) = self.devices.by_port(port) {
+                entry.device.kicked();
+                entry.runnable = true;
+            }
+        }
+    }
+
+    /// Asks xenstore something on behalf of the loop itself.
+    pub(super) fn ask(&mut self, steps: Vec<Step>, question: Question) {
+        let batch = self.store.submit(Batch::new(steps));
+        self.questions.push((batch, question));
+    }
+
+    /// Takes everything that xenstore has said.
+    pub(super) fn store_events(&mut self, reactor: &mut R) -> Result<(), Ended> {
+        while let Some(event) = self.store.next_event() {
+            match event {
+                Event::Watch { path, token } => match token.as_str() {
+                    TOKEN_GONE => self.ask_whether_alive(),
+                    TOKEN_TREE => self.tree_changed(self.tree.about(&path)),
+                    owner => self.device_changed(reactor, owner),
+                },
+                Event::Replies { batch, replies } => self.replies(reactor, batch, &replies)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A device that is known watches its own nodes; one that is not is looked for.
+    fn tree_changed(&mut self, about: About) {
+        let kind = match about {
+            About::Directory(kind) => kind,
+            About::Device(kind, devid) if !self.is_known(kind, devid) => kind,
+            About::Device(..) | About::Nothing => return,
+        };
+        let listed = self.questions.iter().any(|(_, asked)| *asked == Question::Listing(kind));
+        if let (Some(step), false) = (self.tree.listing(kind), listed) {
+            self.ask(vec![step], Question::Listing(kind));
+        }
+    }
+
+    fn is_known(&self, kind: KindArg, devid: u32) -> bool {
+        self.devices.iter().any(|entry| {
+            let id = entry.device.id();
+            id.devid == devid && id.kind == kind.name()
+        })
+    }
+
+    fn device_changed(&mut self, reactor: &mut R, token: &str) {
+        if let Ok(owner) = token.parse() {
+            self.with(reactor, owner, Device::poke);
+        }
+    }
+
+    fn ask_whether_alive(&mut self) {
+        let step = Step::Request(Request::IsDomainIntroduced(self.guest.domid));
+        self.ask(vec![step], Question::Alive);
+    }
+
+    fn replies(
+        &mut self,
+        reactor: &mut R,
+        batch: BatchId,
+        replies: &Replies,
+    ) -> Result<(), Ended> {
+        if let Some(at) = self.questions.iter().position(|(asked, _)| *asked == batch) {
+            let (_, question) = self.questions.swap_remove(at);
+            return self.answered(reactor, question, replies);
+        }
+        let whose = self.devices.iter().find(|entry| entry.device.awaits(batch));
+        if let Some(owner) = whose.map(|entry| entry.owner) {
+            self.with(reactor, owner, |device, cx| device.replies(cx, batch, replies));
+        }
+        Ok(())
+    }
+
+    fn answered(
+        &mut self,
+        reactor: &mut R,
+        question: Question,
+        replies: &Replies,
+    ) -> Result<(), Ended> {
+        match question {
+            Question::Watches => match replies.iter().find_map(|reply| reply.as_ref().err()) {
+                Some(error) => return Err(Ended::Watch(*error)),
+                None => tracing::info!("serving domain {}", self.guest.domid),
+            },
+            Question::Listing(kind) => match replies.first() {
+                Some(Ok(Reply::Names(names))) => self.listed(reactor, kind, names),
+                _ => tracing::debug!("no devices of kind {}", kind.name()),
+            },
+            Question::Alive => match replies.first().and_then(|reply| reply.as_ref().ok()) {
+                Some(reply) if reply.value().is_some_and(|value| value.starts_with(b"T")) => {}
+                _ => self.vanished(reactor),
+            },
+        }
+        Ok(())
+    }
+
+    fn listed(&mut self, reactor: &mut R, kind: KindArg, names: &[String]) {
+        let devids = names.iter().filter_map(|name| tree::devid(name));
+        let new: Vec<u32> = devids.filter(|devid| !self.is_known(kind, *devid)).collect();
+        for devid in new {
+            if self.phase == Phase::Serving {
+                self.appeared(reactor, kind, devid);
+            }
+        }
+    }
+
+    fn appeared(&mut self, reactor: &mut R, kind: KindArg, devid: u32) {
+        let id = DeviceId { kind: kind.name().to_owned(), domid: self.guest.domid, devid };
+        let name = id.to_string();
+        let made = self.devices.next_owner().zip(self.stats.block(&name)).map(|(owner, block)| {
+            (owner, Device::new(id, self.platform.domid, owner, block))
+        });
+        match made {
+            Some((owner, Ok(device))) => {
+                tracing::info!("{name}: appeared");
+                self.devices.add(owner, device);
+                self.with(reactor, owner, Device::poke);
+            }
+            Some((_, Err(error))) => tracing::error!("{name}: {error}"),
+            None => tracing::error!("{name}: more devices than one process serves; not served"),
+        }
+    }
+
+    /// The guest is gone for good.
+    fn vanished(&mut self, reactor: &mut R) {
+        if !self.is_gone {
+            self.is_gone = true;
+            tracing::info!("domain {} is gone", self.guest.domid);
+            self.end_all(reactor, Device::vanished);
+        }
+    }
+
+    /// Ends every device, one way or the other.
+    pub(super) fn end_all(
+        &mut self,
+        reactor: &mut R,
+        end: fn(&mut Device, &mut Context<'_>) -> usize,
+    ) {
+        self.phase = Phase::Closing;
+        for owner in self.devices.owners() {
+            self.with(reactor, owner, |device, cx| {
+                end(device, cx);
+            });
+        }
+    }
+
+    /// Calls into a device, if it is still there.
+    pub(super) fn with(
+        &mut self,
+        reactor: &mut R,
+        owner: u16,
+        call: impl FnOnce(&mut Device, &mut Context<'_>),
+    ) {
+        let Some(entry) = self.devices.by_owner(owner) else { return };
+        let mut cx = Context { platform: &mut self.platform, reactor, store: &mut self.store };
+        call(&mut entry.device, &mut cx);
+        entry.runnable = true;
+    }
+
+    /// Gives every device that may have work one turn, and passes on what they ask.
+    pub(super) fn device_turns(&mut self, reactor: &mut R) {
+        for entry in self.devices.iter_mut().filter(|entry| entry.runnable) {
+            let mut cx = Context { platform: &mut self.platform, reactor, store: &mut self.store };
+            entry.runnable = entry.device.turn(&mut cx) == blkback::Turn::Again;
+            while let Some(Ask::OpenImage { params, mode }) = entry.device.ask() {
+                let read_only = mode == Mode::ReadOnly;
+                self.images.open(reactor, Image { owner: entry.owner, params, read_only });
+            }
+        }
+        self.devices.remove_finished();
+    }
+
+    /// Hands the images that were opened to the devices that asked for them.
+    pub(super) fn opened(&mut self, reactor: &mut R) {
+        while let Some((owner, image)) = self.images.opened(reactor) {
+            match (self.devices.by_owner(owner).is_some(), image) {
+                (true, image) => self.with(reactor, owner, |device, cx| device.opened(cx, image)),
+                (false, Ok(mut disk)) => disk.close(reactor),
+                (false, Err(_)) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `halcyon vm` on a kernel: the descriptors, the claim, and the loop that sleeps.
+//!
+//! It composes what [`super::Vm`] is made of. Invariant: the process sleeps in `reactor.wait` and
+//! nowhere else, once it serves.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use abi::DomId;
+use blkback::Refusal;
+use disk::prepare::Prepared;
+use disk::raw::Raw;
+use reactor::live::{Config, Uring};
+use reactor::{Completion, Outcome, Pool, Reactor, Sleep, Slot, Submission, Token, Verb};
+use xen::{Descriptors, Platform};
+
+use super::claim::{self, Claim};
+use super::devices::DEVICES_MAX;
+use super::streams::{Slots, Streams};
+use super::{Connection, Guest, Images, OWNER_IMAGES, Opened, Turn, Vm, identity};
+use crate::broker::{Broker, Image};
+use crate::cli::args::VmArgs;
+use crate::cli::place::{PlatformArg, state_dir};
+use crate::error::{Doing as _, Exit, Failure};
+use crate::{malloc, signals, stats};
+
+/// A process on a kernel.
+pub type LiveVm = Vm<Uring, LiveImages>;
+
+/// Serves one guest until it is gone or the process is told to stop.
+pub fn run(platform: &PlatformArg, args: &VmArgs) -> Result<(), Failure> {
+    malloc::for_a_small_process();
+    let domid = DomId(args.domid);
+    let signals = signals::descriptor().doing(|| "block signals".into())?;
+    let (mut xen, descriptors) = attach(platform, domid)?;
+    let mut reactor = Uring::new(Config::default()).doing(|| "start".into())?;
+    let mut connection = listen(&mut reactor, descriptors, signals)?;
+    let uuid = identity::uuid(&mut reactor, &mut connection, &mut *xen.events, domid)?;
+    let dir = claim::vm_dir(&state_dir(platform), &uuid)?;
+    let claim = Claim::take(&dir, domid, &args.kind, disk::lock::LIMIT)?;
+    let page = StatsFile::create(&dir)?;
+    let images = LiveImages::new(&mut reactor)?;
+    let guest = Guest { domid, kinds: args.kind.clone() };
+    let mut vm = Vm::new(guest, xen, connection, images, page.page.clone(), malloc::trim);
+    vm.start(&mut reactor);
+    let served = serve(&mut vm, &mut reactor);
+    vm.finish(&mut reactor);
+    drop(claim);
+    served.doing(|| format!("domain {domid}"))
+}
+
+/// Steps the process until it is done, sleeping whenever there is nothing to do.
+pub fn serve(vm: &mut LiveVm, reactor: &mut Uring) -> Result<(), super::Ended> {
+    let mut completions = Vec::with_capacity(64);
+    loop {
+        let sleep = match vm.turn(reactor, &mut completions)? {
+            Turn::Again => Sleep::No,
+            Turn::Idle => Sleep::UntilWork,
+            Turn::Done => return Ok(()),
+        };
+        reactor.wait(sleep, &mut completions);
+    }
+}
+
+fn attach(platform: &PlatformArg, domid: DomId) -> Result<(Platform, Descriptors), Failure> {
+    match platform {
+        PlatformArg::Sim(dir) => {
+            sim::live::backend(dir, domid).doing(|| format!("attach to domain {domid}"))
+        }
+        PlatformArg::Linux => Err(Failure::new(
+            Exit::NoPlatform,
+            "platform linux is not built yet: only simulated hosts (--platform sim:DIR) can be \
+             served by this version",
+        )),
+    }
+}
+
+fn listen(
+    reactor: &mut Uring,
+    descriptors: Descriptors,
+    signals: std::os::fd::OwnedFd,
+) -> Result<Connection, Failure> {
+    let mut add = |fd| reactor.add_stream(fd).doing(|| "listen".into());
+    let slots = Slots {
+        events: add(descriptors.events)?,
+        store: add(descriptors.store)?,
+        signals: Some(add(signals)?),
+    };
+    let mut streams = Streams::new(slots).doing(|| "allocate buffers".into())?;
+    streams.start(reactor);
+    Ok(Connection { store: xenstore::Client::new(), streams })
+}
+
+/// The stats page's file, removed when the process ends well.
+struct StatsFile {
+    page: telemetry::Page,
+    path: PathBuf,
+}
+
+impl StatsFile {
+    fn create(dir: &Path) -> Result<Self, Failure> {
+        let path = dir.join(stats::FILE);
+        let what = || format!("create stats page {}", path.display());
+        // A reader may still have the page of an earlier process open: it keeps its own file.
+        drop(fs::remove_file(&path));
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o644).open(&path);
+        let page = telemetry::Page::create(&file.doing(what)?, 1 + DEVICES_MAX).doing(what)?;
+        Ok(Self { page, path })
+    }
+}
+
+impl Drop for StatsFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!("remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Images from the broker, as disks on the process's io_uring.
+#[derive(Debug)]
+pub struct LiveImages {
+    broker: Broker,
+    bell: Slot,
+    pool: Pool,
+    /// A read of the bell is under way: exactly while answers are outstanding.
+    listening: bool,
+}
+
+impl LiveImages {
+    /// A broker whose bell `reactor` hears.
+    pub fn new(reactor: &mut Uring) -> Result<Self, Failure> {
+        let what = || "start the image broker".to_owned();
+        let (broker, heard) = Broker::new().doing(what)?;
+        let bell = reactor.add_stream(heard.into()).doing(what)?;
+        let pool = Pool::new(1, 8).doing(what)?;
+        Ok(Self { broker, bell, pool, listening: false })
+    }
+
+    fn listen(&mut self, reactor: &mut Uring) {
+        if let (false, true, Some(lease)) =
+            (self.listening, self.broker.pending() > 0, self.pool.lease())
+        {
+            self.listening = true;
+            reactor.submit(Submission {
+                slot: self.bell,
+                verb: Verb::Receive,
+                offset: 0,
+                lease: Some(lease),
+                range: 0..8,
+                token: Token { owner: OWNER_IMAGES, layer: 0, tag: 0 },
+            });
+        }
+    }
+}
+
+impl Images<Uring> for LiveImages {
+    fn open(&mut self, reactor: &mut Uring, image: Image) {
+        self.broker.open(image);
+        self.listen(reactor);
+    }
+
+    fn complete(&mut self, reactor: &mut Uring, completion: Completion) {
+        if let Outcome::Io { lease, .. } = completion.outcome {
+            drop(lease);
+            self.listening = false;
+            self.listen(reactor);
+        }
+    }
+
+    fn opened(&mut self, reactor: &mut Uring) -> Option<Opened> {
+        let (owner, prepared) = self.broker.answer()?;
+        Some((owner, prepared.and_then(|prepared| disk(reactor, owner, prepared))))
+    }
+
+    fn pending(&self) -> usize {
+        self.broker.pending()
+    }
+}
+
+fn disk(
+    reactor: &mut Uring,
+    owner: u16,
+    prepared: Prepared,
+) -> Result<Box<dyn disk::Disk>, Refusal> {
+    let added = match prepared.cached {
+        true => reactor.add_cached_image(prepared.fd),
+        false => reactor.add_image(prepared.fd),
+    };
+    let slot = added.map_err(|error| Refusal::new(Refusal::ENOMEM, &error))?;
+    Ok(Box::new(Raw::new(slot, prepared.geometry, owner)))
+}

@@ -1,0 +1,256 @@
+//! The process of one guest: a loop that hands every event to the device it concerns.
+//!
+//! ```text
+//!   xenstore ─► streams ─► tree ───► devices appear, are poked, are gone
+//!   events   ─► streams ─► ports ──► kicked ─┐
+//!   reactor  ─► owner number ──────► completion ─► turn ─► asks ─► images (the broker)
+//! ```
+//!
+//! [`Vm`] is everything but the sleeping: it is stepped, by [`live`] on a kernel or by a simulated
+//! world, and is given its platform, its reactor and its source of images as arguments. It knows
+//! nothing of blocks, sectors or paths.
+//!
+//! Invariant: when [`Vm::turn`] says [`Turn::Idle`], nothing will happen before a completion does.
+
+use abi::{DomId, Port};
+use blkback::{Device, Refusal};
+use disk::Disk;
+use reactor::{Completion, Reactor};
+use xen::Platform;
+use xenstore::{BatchId, Client};
+
+use crate::broker::Image;
+use crate::cli::args::KindArg;
+use counters::Counters;
+use devices::Devices;
+use streams::Streams;
+use tree::Tree;
+
+pub mod claim;
+pub mod counters;
+pub mod devices;
+mod dispatch;
+pub mod identity;
+pub mod live;
+pub mod streams;
+pub mod tree;
+
+/// The owner number of whatever opens images.
+pub const OWNER_IMAGES: u16 = 1;
+
+/// Where images come from. The process asks and goes on; the answer comes later.
+pub trait Images<R: Reactor> {
+    /// Starts to open an image.
+    fn open(&mut self, reactor: &mut R, image: Image);
+
+    /// Takes a completion of [`OWNER_IMAGES`].
+    fn complete(&mut self, reactor: &mut R, completion: Completion);
+
+    /// The next answer, if one is there.
+    fn opened(&mut self, reactor: &mut R) -> Option<Opened>;
+
+    /// Images asked for and not yet answered.
+    fn pending(&self) -> usize;
+}
+
+/// An answer: for which owner, and its disk or one line why there is none.
+pub type Opened = (u16, Result<Box<dyn Disk>, Refusal>);
+
+/// Whom a process serves.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The guest.
+    pub domid: DomId,
+    /// The kinds of its devices that are ours.
+    pub kinds: Vec<KindArg>,
+}
+
+/// What a turn leaves.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Call again before sleeping.
+    Again,
+    /// Nothing left; a completion will bring more.
+    Idle,
+    /// The process has nothing more to do.
+    Done,
+}
+
+/// Why the loop cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The xenstore connection is closed.
+    #[error("xenstore closed the connection: start again once it is back")]
+    StoreGone,
+    /// Xenstore says what makes no sense.
+    #[error("xenstore connection")]
+    StoreCorrupt(#[source] xenstore::Corrupt),
+    /// No events any more.
+    #[error("event channel descriptor closed")]
+    EventsGone,
+    /// No signals any more.
+    #[error("signal descriptor closed")]
+    SignalsGone,
+    /// The watches were refused.
+    #[error("watch of the guest's devices in xenstore")]
+    Watch(#[source] xenstore::StoreError),
+    /// Stopped for the second time.
+    #[error("stopped with {0} requests still in the disk")]
+    Abandoned(usize),
+}
+
+/// How far the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Every device is closing, and then the process ends.
+    Closing,
+}
+
+/// See the head of this file.
+pub struct Vm<R: Reactor, I: Images<R>> {
+    platform: Platform,
+    store: Client,
+    streams: Streams,
+    tree: Tree,
+    devices: Devices,
+    images: I,
+    guest: Guest,
+    counters: Counters,
+    stats: telemetry::Page,
+    ports: Vec<Port>,
+    /// Batches of the loop itself; those of devices are asked of the devices.
+    questions: Vec<(BatchId, Question)>,
+    phase: Phase,
+    is_gone: bool,
+    is_stopping: bool,
+    /// A device has worked since the last cool-down.
+    is_warm: bool,
+    /// Told of each cool-down.
+    cooled: fn(),
+    reactor: std::marker::PhantomData<fn(&mut R)>,
+}
+
+/// A xenstore client and the streams that carry it, listening.
+#[derive(Debug)]
+pub struct Connection {
+    /// What is said.
+    pub store: Client,
+    /// How it travels.
+    pub streams: Streams,
+}
+
+/// What the loop asked xenstore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    Watches,
+    Listing(KindArg),
+    Alive,
+}
+
+impl<R: Reactor, I: Images<R>> Vm<R, I> {
+    /// A process that serves `guest` over a `connection` that listens, and counts into `stats`.
+    /// `cooled` is called after each cool-down.
+    pub fn new(
+        guest: Guest,
+        platform: Platform,
+        connection: Connection,
+        images: I,
+        stats: telemetry::Page,
+        cooled: fn(),
+    ) -> Self {
+        Self {
+            store: connection.store,
+            streams: connection.streams,
+            tree: Tree::new(platform.domid, guest.domid, &guest.kinds),
+            devices: Devices::default(),
+            counters: Counters::new(&stats),
+            ports: Vec::with_capacity(64),
+            questions: Vec::new(),
+            phase: Phase::Serving,
+            is_gone: false,
+            is_stopping: false,
+            is_warm: false,
+            cooled,
+            reactor: std::marker::PhantomData,
+            platform,
+            images,
+            guest,
+            stats,
+        }
+    }
+
+    /// Asks xenstore for the devices.
+    pub fn start(&mut self, reactor: &mut R) {
+        let watches = self.tree.watches();
+        self.ask(watches, Question::Watches);
+        self.streams.send(reactor, &mut self.store);
+    }
+
+    /// One step: takes what has ended, lets every device that has work take a turn. Never sleeps.
+    pub fn turn(
+        &mut self,
+        reactor: &mut R,
+        completions: &mut Vec<Completion>,
+    ) -> Result<Turn, Ended> {
+        for completion in completions.drain(..) {
+            self.complete(reactor, completion)?;
+        }
+        self.opened(reactor);
+        self.device_turns(reactor);
+        // A device may have had its answer within its own call: a closed connection, say.
+        self.store_events(reactor)?;
+        self.streams.send(reactor, &mut self.store);
+        self.cool_down(reactor);
+        self.count(reactor);
+        Ok(match self.devices.iter().any(|entry| entry.runnable) {
+            true => Turn::Again,
+            false if self.is_done() => Turn::Done,
+            false => Turn::Idle,
+        })
+    }
+
+    /// Closes every device; the process is done when the last request has come back. Asked for
+    /// once more, it ends at once.
+    pub fn stop(&mut self, reactor: &mut R) -> Result<(), Ended> {
+        if self.is_stopping {
+            let in_disk = self.devices.iter().map(|entry| entry.device.in_disk()).sum();
+            return Err(Ended::Abandoned(in_disk));
+        }
+        self.is_stopping = true;
+        self.end_all(reactor, Device::close);
+        Ok(())
+    }
+
+    /// Lets go of the streams. The platform goes when the value is dropped.
+    pub fn finish(&mut self, reactor: &mut R) {
+        self.streams.close(reactor);
+    }
+
+    /// The devices, for tests and leak checks.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    fn is_done(&self) -> bool {
+        self.phase == Phase::Closing && self.devices.is_empty() && self.images.pending() == 0
+    }
+
+    /// Gives back what only a busy process needs, once the last device has cooled down.
+    fn cool_down(&mut self, reactor: &mut R) {
+        let is_cool = self.devices.iter().all(|entry| entry.device.is_cool());
+        if is_cool && self.is_warm {
+            reactor.cool();
+            (self.cooled)();
+        }
+        self.is_warm = !is_cool;
+    }
+
+    fn count(&mut self, reactor: &mut R) {
+        let calls = reactor.system_calls()
+            + self.platform.grants.system_calls()
+            + self.platform.events.system_calls();
+        self.counters.turns.add(1);
+        self.counters.system_calls.set(calls);
+    }
+}

@@ -1,0 +1,168 @@
+//! The byte streams of a VM process: event channels and xenstore in, xenstore out.
+//!
+//! It keeps one receive under way on each and at most one send; what the bytes say is for the
+//! event channels and the xenstore client to know.
+//!
+//! Invariant: at rest exactly the receives are under way, and their memory is untouched.
+
+use evtchn::EventChannels;
+use reactor::{Completion, Lease, Outcome, Pool, Reactor, Slot, Submission, Token, Verb};
+use vm_memory::Bytes as _;
+use xenstore::Client;
+
+use super::Ended;
+
+/// The owner number of everything in this file; devices have higher ones.
+pub const OWNER: u16 = 0;
+
+/// Bytes per receive or send; a lease is a page, but the copy to a slice lies on the stack.
+const CHUNK_BYTES: usize = 1024;
+
+const EVENTS: u32 = 0;
+const STORE_IN: u32 = 1;
+const STORE_OUT: u32 = 2;
+const SIGNALS: u32 = 3;
+
+/// The files that the loop of a VM process listens to, as its reactor knows them.
+#[derive(Clone, Copy, Debug)]
+pub struct Slots {
+    /// Readable when an event channel is pending.
+    pub events: Slot,
+    /// The xenstore connection.
+    pub store: Slot,
+    /// Readable when the process is asked to stop; a world has none.
+    pub signals: Option<Slot>,
+}
+
+/// What a completion told the loop.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing that is not already done.
+    Nothing,
+    /// Ports are pending.
+    Events,
+    /// Xenstore has said something.
+    Store,
+    /// The process is asked to stop.
+    Stop,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Streams {
+    slots: Slots,
+    pool: Pool,
+    sending: bool,
+}
+
+impl Streams {
+    /// Room for every stream. Nothing is under way yet.
+    pub fn new(slots: Slots) -> std::io::Result<Self> {
+        Ok(Self { slots, pool: Pool::new(4, CHUNK_BYTES)?, sending: false })
+    }
+
+    /// Starts to listen.
+    pub fn start(&mut self, reactor: &mut dyn Reactor) {
+        self.receive(reactor, self.slots.events, EVENTS, None);
+        self.receive(reactor, self.slots.store, STORE_IN, None);
+        if let Some(signals) = self.slots.signals {
+            self.receive(reactor, signals, SIGNALS, None);
+        }
+    }
+
+    /// Sends what the client has to say, unless a send is still under way.
+    pub fn send(&mut self, reactor: &mut dyn Reactor, store: &mut Client) {
+        if self.sending || store.outgoing().is_empty() {
+            return;
+        }
+        let Some(lease) = self.pool.lease() else { return };
+        let bytes = store.outgoing();
+        let len = bytes.len().min(CHUNK_BYTES);
+        if lease.slice().write_slice(&bytes[..len], 0).is_ok() {
+            self.sending = true;
+            self.submit(reactor, self.slots.store, Verb::Send, STORE_OUT, len, lease);
+        }
+    }
+
+    /// Takes a completion of [`OWNER`] and listens on.
+    pub fn complete(
+        &mut self,
+        reactor: &mut dyn Reactor,
+        store: &mut Client,
+        events: &mut dyn EventChannels,
+        ports: &mut Vec<abi::Port>,
+        completion: Completion,
+    ) -> Result<Heard, Ended> {
+        let Outcome::Io { result, lease } = completion.outcome else { return Ok(Heard::Nothing) };
+        let (tag, moved) = (completion.token.tag, result.unwrap_or(0));
+        if tag == STORE_OUT {
+            self.sending = false;
+            store.sent(moved);
+            return if moved > 0 { Ok(Heard::Nothing) } else { Err(Ended::StoreGone) };
+        }
+        if moved == 0 {
+            return Err(lost(tag));
+        }
+        let mut bytes = [0; CHUNK_BYTES];
+        let bytes = &mut bytes[..moved.min(CHUNK_BYTES)];
+        if let Some(lease) = &lease {
+            // The range was within the lease when it was submitted.
+            drop(lease.slice().read_slice(bytes, 0));
+        }
+        match tag {
+            EVENTS => {
+                events.pending(bytes, ports);
+                self.receive(reactor, self.slots.events, EVENTS, lease);
+                Ok(Heard::Events)
+            }
+            STORE_IN => {
+                store.incoming(bytes).map_err(Ended::StoreCorrupt)?;
+                self.receive(reactor, self.slots.store, STORE_IN, lease);
+                Ok(Heard::Store)
+            }
+            _ => {
+                if let Some(signals) = self.slots.signals {
+                    self.receive(reactor, signals, SIGNALS, lease);
+                }
+                Ok(Heard::Stop)
+            }
+        }
+    }
+
+    /// Lets go of every stream.
+    pub fn close(&mut self, reactor: &mut dyn Reactor) {
+        reactor.close(self.slots.events);
+        reactor.close(self.slots.store);
+        if let Some(signals) = self.slots.signals {
+            reactor.close(signals);
+        }
+    }
+
+    fn receive(&self, reactor: &mut dyn Reactor, slot: Slot, tag: u32, lease: Option<Lease>) {
+        // The pool has a lease for each stream, so there is always one.
+        if let Some(lease) = lease.or_else(|| self.pool.lease()) {
+            self.submit(reactor, slot, Verb::Receive, tag, CHUNK_BYTES, lease);
+        }
+    }
+
+    fn submit(
+        &self,
+        reactor: &mut dyn Reactor,
+        slot: Slot,
+        verb: Verb,
+        tag: u32,
+        len: usize,
+        lease: Lease,
+    ) {
+        let token = Token { owner: OWNER, layer: 0, tag };
+        reactor.submit(Submission { slot, verb, offset: 0, lease: Some(lease), range: 0..len, token });
+    }
+}
+
+fn lost(tag: u32) -> Ended {
+    match tag {
+        EVENTS => Ended::EventsGone,
+        STORE_IN => Ended::StoreGone,
+        _ => Ended::SignalsGone,
+    }
+}

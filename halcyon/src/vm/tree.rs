@@ -1,0 +1,123 @@
+//! Which devices xenstore gives a guest: the directories `backend/<kind>/<domid>`.
+//!
+//! It reads no node itself: it says what to watch and to list, and understands what came back.
+//! Invariant: a device is named by (kind, devid) alone; what is not a decimal number is no device.
+
+use abi::DomId;
+use xenstore::{Path, Step};
+
+use crate::cli::args::KindArg;
+
+/// The watch token of the device directories.
+pub const TOKEN_TREE: &str = "tree";
+/// The watch token of the guest's end.
+pub const TOKEN_GONE: &str = "gone";
+
+/// The places where devices of one guest appear.
+#[derive(Debug)]
+pub struct Tree {
+    roots: Vec<(KindArg, Path)>,
+    domid: DomId,
+}
+
+/// What a changed path is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The directory of a kind: list it.
+    Directory(KindArg),
+    /// One device.
+    Device(KindArg, u32),
+    /// Nothing of ours.
+    Nothing,
+}
+
+impl Tree {
+    /// The trees of `domid` under the backend domain `own`.
+    pub fn new(own: DomId, domid: DomId, kinds: &[KindArg]) -> Self {
+        let root = |kind: &KindArg| {
+            let text = format!("/local/domain/{own}/backend/{}/{domid}", kind.name());
+            Path::new(text).ok().map(|path| (*kind, path))
+        };
+        Self { roots: kinds.iter().filter_map(root).collect(), domid }
+    }
+
+    /// The steps that ask to be told of every change, and of the end of the guest.
+    pub fn watches(&self) -> Vec<Step> {
+        let watch = |path: Path, token: &str| Step::Watch { path, token: token.into() };
+        let trees = self.roots.iter().map(|(_, path)| watch(path.clone(), TOKEN_TREE));
+        let gone = Path::new(format!("@releaseDomain/{}", self.domid)).ok();
+        trees.chain(gone.map(|path| watch(path, TOKEN_GONE))).collect()
+    }
+
+    /// The step that lists the devices of `kind`.
+    pub fn listing(&self, kind: KindArg) -> Option<Step> {
+        let (_, root) = self.roots.iter().find(|(of, _)| *of == kind)?;
+        Some(Step::Directory(root.clone()))
+    }
+
+    /// What a change of `path` is about.
+    pub fn about(&self, path: &Path) -> About {
+        let below = self.roots.iter().find_map(|(kind, root)| {
+            let rest = path.as_str().strip_prefix(root.as_str())?;
+            Some((*kind, rest))
+        });
+        match below {
+            Some((kind, "")) => About::Directory(kind),
+            Some((kind, rest)) => {
+                let name = rest.strip_prefix('/').and_then(|rest| rest.split('/').next());
+                name.and_then(devid).map_or(About::Nothing, |devid| About::Device(kind, devid))
+            }
+            None => About::Nothing,
+        }
+    }
+}
+
+/// The number that a device's directory is named by.
+#[must_use]
+pub fn devid(name: &str) -> Option<u32> {
+    let digits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { name.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree() -> Tree {
+        Tree::new(DomId(0), DomId(7), &[KindArg::Vbd, KindArg::Vbd3])
+    }
+
+    fn about(path: &str) -> About {
+        tree().about(&Path::new(path).unwrap())
+    }
+
+    #[test]
+    fn a_change_below_a_device_is_about_that_device() {
+        let expected = About::Device(KindArg::Vbd3, 51712);
+        assert_eq!(about("/local/domain/0/backend/vbd3/7/51712"), expected);
+        assert_eq!(about("/local/domain/0/backend/vbd3/7/51712/state"), expected);
+    }
+
+    #[test]
+    fn a_change_of_the_directory_itself_asks_for_a_listing() {
+        assert_eq!(about("/local/domain/0/backend/vbd/7"), About::Directory(KindArg::Vbd));
+    }
+
+    #[test]
+    fn other_guests_and_names_that_are_no_numbers_are_nothing_of_ours() {
+        assert_eq!(about("/local/domain/0/backend/vbd/71/51712"), About::Nothing);
+        assert_eq!(about("/local/domain/0/backend/vbd/7/x"), About::Nothing);
+        assert_eq!(about("/local/domain/0/backend/vbd/7/+5"), About::Nothing);
+    }
+
+    #[test]
+    fn the_end_of_the_guest_alone_is_watched_not_that_of_every_guest() {
+        let watches = tree().watches();
+        let last = Step::Watch {
+            path: Path::new("@releaseDomain/7").unwrap(),
+            token: TOKEN_GONE.into(),
+        };
+        assert_eq!(watches.len(), 3);
+        assert_eq!(watches.last(), Some(&last));
+    }
+}
