@@ -231,3 +231,7 @@ impl State {
         Some(job)
     }
 }
+
+#[cfg(test)]
+#[path = "slow_tests.rs"]
+mod tests;
