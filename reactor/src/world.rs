@@ -199,3 +199,137 @@ impl Reactor for World {
         self.waits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Outcome, Pool};
+
+    fn submit(world: &mut World, slot: Slot, tag: u32) {
+        let (owner, layer) = (0, 0);
+        let token = Token { owner, layer, tag };
+        let (verb, offset, lease, range) = (Verb::Sync, 0, None, 0..0);
+        world.submit(Submission {
+            slot,
+            verb,
+            offset,
+            lease,
+            range,
+            token,
+        });
+    }
+
+    fn waited(world: &mut World) -> Vec<u32> {
+        let mut completions = Vec::new();
+        world.wait(Sleep::UntilWork, &mut completions);
+        completions
+            .iter()
+            .map(|completion| completion.token.tag)
+            .collect()
+    }
+
+    #[test]
+    fn the_driver_decides_the_order_of_completion() {
+        let mut world = World::new();
+        let slot = world.add();
+        (0..3).for_each(|tag| submit(&mut world, slot, tag));
+        let ids = world.take_submitted();
+        assert!(waited(&mut world).is_empty());
+        [2, 0, 1]
+            .iter()
+            .for_each(|index| assert!(world.finish(ids[*index], Ok(0))));
+        assert_eq!(waited(&mut world), [2, 0, 1]);
+        assert!(!world.is_ready());
+    }
+
+    #[test]
+    fn what_was_submitted_is_reported_once_and_in_order() {
+        let mut world = World::new();
+        let slot = world.add();
+        (0..3).for_each(|tag| submit(&mut world, slot, tag));
+        assert_eq!(world.take_submitted(), [OpId(0), OpId(1), OpId(2)]);
+        assert_eq!(world.take_submitted(), []);
+        assert_eq!(world.pending().count(), 3);
+    }
+
+    #[test]
+    fn an_operation_ends_once() {
+        let mut world = World::new();
+        let slot = world.add();
+        submit(&mut world, slot, 7);
+        assert!(world.finish(OpId(0), Err(libc::EIO)));
+        assert!(!world.finish(OpId(0), Ok(0)));
+        assert_eq!(waited(&mut world), [7]);
+        assert_eq!(world.take_submitted(), []);
+    }
+
+    #[test]
+    fn an_image_closed_too_early_answers_what_is_under_way_and_nothing_new() {
+        let mut world = World::new();
+        let slot = world.add();
+        submit(&mut world, slot, 1);
+        world.close(slot);
+        assert!(!world.is_open(slot));
+        submit(&mut world, slot, 2);
+        assert_eq!(waited(&mut world), [2]);
+        assert!(world.finish(OpId(0), Ok(0)));
+        assert_eq!(waited(&mut world), [1]);
+    }
+
+    #[test]
+    fn time_stands_still_unless_the_driver_moves_it() {
+        let mut world = World::new();
+        let token = Token {
+            owner: 0,
+            layer: 0,
+            tag: 9,
+        };
+        world.set_deadline(token, 100);
+        assert!(waited(&mut world).is_empty());
+        assert_eq!(world.next_deadline(), Some(100));
+        world.advance_to(99);
+        assert!(waited(&mut world).is_empty());
+        world.advance_to(100);
+        world.advance_to(50);
+        assert_eq!(waited(&mut world), [9]);
+        assert_eq!(world.now(), 100);
+    }
+
+    #[test]
+    fn the_driver_sees_and_fills_the_memory_of_an_operation() {
+        let (mut world, pool) = (World::new(), Pool::new(1, 4096).unwrap());
+        let (slot, token) = (
+            world.add(),
+            Token {
+                owner: 0,
+                layer: 0,
+                tag: 0,
+            },
+        );
+        let (verb, lease, range) = (Verb::ReadAt, pool.lease(), 0..4096);
+        world.submit(Submission {
+            slot,
+            verb,
+            offset: 0,
+            lease,
+            range,
+            token,
+        });
+        let id = world.take_submitted()[0];
+        let memory = world.operation(id).unwrap().lease.as_ref().unwrap().slice();
+        memory.copy_from(&[3_u8; 4096]);
+        world.finish(id, Ok(4096));
+        let mut completions = Vec::new();
+        world.wait(Sleep::No, &mut completions);
+        let outcome = completions.pop().unwrap().outcome;
+        let Outcome::Io {
+            lease: Some(lease), ..
+        } = outcome
+        else {
+            panic!("the lease comes back");
+        };
+        let mut bytes = [0_u8; 4096];
+        lease.slice().copy_to(&mut bytes);
+        assert_eq!(bytes, [3; 4096]);
+    }
+}

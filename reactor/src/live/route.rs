@@ -228,3 +228,81 @@ impl Uring {
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EAGAIN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::Config;
+    use crate::{Completion, Outcome, Pool, Reactor, Sleep, Token};
+    use std::io::{PipeReader, PipeWriter, Write};
+
+    /// A reactor with a read of a pipe that its entry has just been refused with EAGAIN, as device
+    /// files do that cannot wait inside of the kernel. No file of an ordinary machine does.
+    fn refused() -> (Uring, PipeWriter, Pool) {
+        let (reader, writer): (PipeReader, PipeWriter) = io::pipe().unwrap();
+        let pool = Pool::new(1, 4096).unwrap();
+        let mut uring = Uring::new(Config::default()).unwrap();
+        let slot = uring.add_stream(reader.into()).unwrap();
+        let (file, _) = uring.files.admit(slot, Verb::Receive).unwrap();
+        let token = Token {
+            owner: 0,
+            layer: 0,
+            tag: 0,
+        };
+        let submission = Submission {
+            slot,
+            verb: Verb::Receive,
+            offset: 0,
+            lease: pool.lease(),
+            range: 0..8,
+            token,
+        };
+        let stage = Stage::Transfer;
+        let id = uring.in_flight.insert(Operation {
+            submission,
+            file,
+            stage,
+        });
+        uring.returned(id, Err(libc::EAGAIN));
+        (uring, writer, pool)
+    }
+
+    fn result(completion: Option<Completion>) -> Result<usize, i32> {
+        match completion.unwrap().outcome {
+            Outcome::Io { result, .. } => result,
+            Outcome::Deadline => Err(libc::ETIME),
+        }
+    }
+
+    #[test]
+    fn a_stream_that_cannot_wait_in_its_entry_is_polled_and_read_when_ready() {
+        let (mut uring, mut writer, _pool) = refused();
+        let mut completions = Vec::new();
+        uring.wait(Sleep::No, &mut completions);
+        assert!(completions.is_empty());
+        writer.write_all(b"abc").unwrap();
+        uring.wait(Sleep::UntilWork, &mut completions);
+        assert_eq!(result(completions.pop()), Ok(3));
+        assert_eq!(uring.counters().polls, 1);
+    }
+
+    #[test]
+    fn a_poll_for_readiness_ends_when_the_peer_is_gone() {
+        let (mut uring, writer, _pool) = refused();
+        drop(writer);
+        let mut completions = Vec::new();
+        uring.wait(Sleep::UntilWork, &mut completions);
+        assert_eq!(result(completions.pop()), Ok(0));
+    }
+
+    #[test]
+    fn a_poll_for_readiness_is_cancelled_by_closing() {
+        let (mut uring, _writer, pool) = refused();
+        let slot = uring.files.open()[0];
+        uring.close(slot);
+        let mut completions = Vec::new();
+        uring.wait(Sleep::UntilWork, &mut completions);
+        assert_eq!(result(completions.pop()), Err(libc::ECANCELED));
+        assert_eq!(pool.free(), 1);
+    }
+}

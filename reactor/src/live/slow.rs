@@ -116,9 +116,10 @@ impl SlowLane {
                     state.queue.pop_back();
                     return Err(error);
                 }
-                Err(_others_will_come_to_it) => {}
+                Err(_the_others_will_come_to_it) => {}
             }
-        } else if state.idle > 0 {
+        }
+        if state.idle > 0 {
             self.shared.count(1);
             self.shared.work.notify_one();
         }
