@@ -8,10 +8,12 @@
 
 pub mod drive;
 pub mod host;
+pub mod process;
 pub mod rng;
 pub mod trace;
 
 pub use drive::{Drive, Fate};
 pub use host::Host;
+pub use process::{Possible, Process, Progress, Running, Spawn, Start};
 pub use rng::Rng;
 pub use trace::Trace;
