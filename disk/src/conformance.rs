@@ -14,7 +14,7 @@ mod every;
 mod keeping;
 
 pub use every::EVERY;
-pub use keeping::KEEPING;
+pub use keeping::{HISTORY_OPS, HISTORY_SEED, KEEPING};
 
 /// Capacity of the disks that fixtures make, in 512-byte sectors: 1 MiB.
 pub const SECTORS: u64 = 2048;

@@ -1,6 +1,6 @@
 //! What an open file is, as far as a disk cares: kind, size, alignment, foreign signatures.
 //!
-//! It is given the file open, knows no path, and decides nothing: [`crate::prepare`] does.
+//! It is given the file open, knows no path, and decides nothing: [`crate::prepare()`] does.
 //! Invariant: nothing is written to the file, and nothing of it stays in the page cache where
 //! O_DIRECT is at work.
 
@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 
 use crate::signature::{self, Foreign};
-use crate::sys;
+use crate::sys::{self, DirectAlign, FileSystem};
 
 /// What kind of file an image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,28 +76,47 @@ pub fn device(file: &File) -> io::Result<Facts> {
     })
 }
 
-/// Reads the facts about a regular file. Where nobody tells the alignment of O_DIRECT, sectors of
-/// 512 bytes are assumed, and the first misaligned operation would answer EINVAL.
+/// Reads the facts about a regular file.
 pub fn regular(file: &File) -> io::Result<Facts> {
     let metadata = file.metadata()?;
-    let memory_backed = sys::is_memory_backed(file)?;
+    let file_system = sys::file_system(file)?;
+    let memory_backed = file_system == FileSystem::Memory;
     let align = if memory_backed {
         None
     } else {
         sys::direct_align(file)?
     };
-    let sector_size_bytes = align.map_or(512, |align| align.offset.max(512));
-    let block = u32::try_from(metadata.blksize().min(4096)).unwrap_or(512);
+    let sector_size_bytes = sector_size_bytes(file_system, align);
+    let asked = align.map_or(512, |align| align.offset.min(LEASE_ALIGN_BYTES));
+    let block = u32::try_from(metadata.blksize())
+        .unwrap_or(512)
+        .min(LEASE_ALIGN_BYTES);
     Ok(Facts {
         kind: Kind::File,
         size_bytes: metadata.size(),
         sector_size_bytes,
-        physical_sector_size_bytes: block.max(sector_size_bytes),
+        physical_sector_size_bytes: block.max(asked).max(sector_size_bytes),
         memory_align_bytes: align.map_or(512, |align| align.memory),
         read_only: false,
         memory_backed,
         direct_refused: align.is_some_and(|align| align.offset == 0),
     })
+}
+
+/// The smallest sectors that the file takes: a guest expects those its image was made with, 512
+/// bytes almost always, and larger ones leave it without its partitions.
+///
+/// statx tells what is fast, which can be more. XFS asks for whole blocks of a file that shares
+/// them with another (`cp --reflink`), and btrfs would for all; both do what is smaller through the
+/// page cache. A device of 4096-byte sectors takes nothing smaller, and answers EINVAL. Where
+/// nobody tells, 512 bytes are assumed.
+fn sector_size_bytes(file_system: FileSystem, align: Option<DirectAlign>) -> u32 {
+    let asked = match (file_system, align) {
+        (FileSystem::Btrfs, _) => 512,
+        (FileSystem::Xfs, Some(align)) => align.read_offset.unwrap_or(align.offset),
+        (_, align) => align.map_or(512, |align| align.offset),
+    };
+    asked.max(512)
 }
 
 /// Two pages where O_DIRECT may read to: the last 512 bytes of an odd-sized file can lie in two.
@@ -122,5 +141,50 @@ fn read_upto(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     match file.read_at(buffer, offset) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => file.read_at(buffer, offset),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn align(offset: u32, read_offset: Option<u32>) -> Option<DirectAlign> {
+        Some(DirectAlign {
+            memory: 512,
+            offset,
+            read_offset,
+        })
+    }
+
+    #[test]
+    fn a_file_that_shares_blocks_on_xfs_keeps_the_sectors_of_its_device() {
+        assert_eq!(
+            sector_size_bytes(FileSystem::Xfs, align(4096, Some(512))),
+            512
+        );
+        assert_eq!(
+            sector_size_bytes(FileSystem::Xfs, align(4096, Some(4096))),
+            4096
+        );
+        assert_eq!(sector_size_bytes(FileSystem::Xfs, align(512, None)), 512);
+    }
+
+    #[test]
+    fn a_file_on_a_device_of_large_sectors_has_large_sectors() {
+        assert_eq!(
+            sector_size_bytes(FileSystem::Other, align(4096, None)),
+            4096
+        );
+        assert_eq!(
+            sector_size_bytes(FileSystem::Other, align(4096, Some(512))),
+            4096
+        );
+    }
+
+    #[test]
+    fn sectors_are_never_smaller_than_what_blkif_counts_in() {
+        assert_eq!(sector_size_bytes(FileSystem::Other, align(1, None)), 512);
+        assert_eq!(sector_size_bytes(FileSystem::Other, None), 512);
+        assert_eq!(sector_size_bytes(FileSystem::Btrfs, align(4096, None)), 512);
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Device {
 pub(crate) struct DirectAlign {
     pub(crate) memory: u32,
     pub(crate) offset: u32,
+    /// For reads, where the file system tells it apart (Linux 6.15, XFS).
+    pub(crate) read_offset: Option<u32>,
 }
 
 /// Asks a block device for its size and shape.
@@ -66,43 +68,52 @@ pub(crate) fn set_flags(file: &File, flags: c_int) -> io::Result<()> {
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
-/// Whether the file's bytes live in memory alone (tmpfs, ramfs): O_DIRECT means nothing there.
-pub(crate) fn is_memory_backed(file: &File) -> io::Result<bool> {
-    // `linux/magic.h`.
-    const TMPFS_MAGIC: u64 = 0x0102_1994;
-    const RAMFS_MAGIC: u64 = 0x8584_58F6;
+/// A file system that images are treated differently on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileSystem {
+    /// tmpfs or ramfs: the bytes live in memory alone, and O_DIRECT means nothing.
+    Memory,
+    Xfs,
+    Btrfs,
+    Other,
+}
+
+/// Which file system the file is on, by the numbers of `linux/magic.h`.
+pub(crate) fn file_system(file: &File) -> io::Result<FileSystem> {
     let mut answer = MaybeUninit::<libc::statfs>::zeroed();
     // SAFETY: the pointer is to a statfs of this frame.
     check(unsafe { libc::fstatfs(file.as_raw_fd(), answer.as_mut_ptr()) })?;
     // SAFETY: all zeroes is a valid statfs, and the call has filled it.
-    let kind = u64::try_from(unsafe { answer.assume_init() }.f_type).unwrap_or(0);
-    Ok([TMPFS_MAGIC, RAMFS_MAGIC].contains(&kind))
+    let kind = unsafe { answer.assume_init() }.f_type;
+    Ok(match u64::try_from(kind).unwrap_or(0) {
+        0x0102_1994 | 0x8584_58F6 => FileSystem::Memory,
+        0x5846_5342 => FileSystem::Xfs,
+        0x9123_683E => FileSystem::Btrfs,
+        _ => FileSystem::Other,
+    })
 }
 
 /// The alignment of O_DIRECT on a regular file, where kernel (6.1) and file system tell it.
 /// `Some` with zeroes says that the file cannot do it at all.
 pub(crate) fn direct_align(file: &File) -> io::Result<Option<DirectAlign>> {
+    let mask = libc::STATX_DIOALIGN | libc::STATX_DIO_READ_ALIGN;
+    let answer = statx(file, mask)?;
+    let told = |bit: u32| answer.stx_mask & bit != 0;
+    let read_offset = told(libc::STATX_DIO_READ_ALIGN).then_some(answer.stx_dio_read_offset_align);
+    Ok(told(libc::STATX_DIOALIGN).then_some(DirectAlign {
+        memory: answer.stx_dio_mem_align,
+        offset: answer.stx_dio_offset_align,
+        read_offset,
+    }))
+}
+
+fn statx(file: &File, mask: u32) -> io::Result<libc::statx> {
     let mut answer = MaybeUninit::<libc::statx>::zeroed();
     let (fd, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH);
     // SAFETY: the path is a NUL-terminated literal, the answer a statx of this frame.
-    let result = unsafe {
-        libc::statx(
-            fd,
-            c"".as_ptr(),
-            flags,
-            libc::STATX_DIOALIGN,
-            answer.as_mut_ptr(),
-        )
-    };
-    check(result)?;
+    check(unsafe { libc::statx(fd, c"".as_ptr(), flags, mask, answer.as_mut_ptr()) })?;
     // SAFETY: all zeroes is a valid statx, and the call has filled it.
-    let answer = unsafe { answer.assume_init() };
-    Ok(
-        (answer.stx_mask & libc::STATX_DIOALIGN != 0).then_some(DirectAlign {
-            memory: answer.stx_dio_mem_align,
-            offset: answer.stx_dio_offset_align,
-        }),
-    )
+    Ok(unsafe { answer.assume_init() })
 }
 
 fn check(result: c_int) -> io::Result<c_int> {

@@ -6,7 +6,9 @@ mod support;
 
 use std::sync::Arc;
 
-use disk::conformance::{Claim, EVERY, KEEPING, LEASE_BYTES, Rig, SECTORS};
+use disk::conformance::{
+    Claim, EVERY, HISTORY_OPS, HISTORY_SEED, KEEPING, LEASE_BYTES, Rig, SECTORS,
+};
 use disk::fault::Plan;
 use disk::{Delay, Disk, Faulty, Geometry, Null, Ram, Raw};
 use libtest_mimic::{Arguments, Trial};
@@ -16,6 +18,7 @@ use support::machine::{self, Place};
 
 fn main() {
     let arguments = Arguments::from_args();
+    println!("seeded history: seed {HISTORY_SEED:#x}, {HISTORY_OPS} operations");
     let places = machine::places(arguments.list);
     let mut trials = Vec::new();
     trials.extend(in_memory());

@@ -3,7 +3,7 @@
 mod support;
 
 use abi::Sector;
-use disk::conformance::{Rig, pattern};
+use disk::conformance::{Claim, EVERY, KEEPING, Rig, pattern};
 use disk::fault::{Control, Fault, Plan, Rates, Rule};
 use disk::{Delay, DiskError, Faulty, Geometry, Null, OpKind, Ram};
 use reactor::Nanos;
@@ -215,4 +215,40 @@ fn a_new_plan_takes_effect_at_once() {
     control.replace(Plan::Script(vec![Rule::always(Fault::Error)]));
     let op = rig.op(OpKind::Read, 0, 512);
     assert_eq!(rig.run(op).result, Err(DiskError::Os(libc::EIO)));
+}
+
+fn claim(name: &str) -> Claim {
+    *EVERY
+        .iter()
+        .chain(KEEPING)
+        .find(|claim| claim.name == name)
+        .expect("there is such a claim")
+}
+
+#[test]
+#[should_panic(expected = "1 sectors")]
+fn the_suite_catches_a_disk_that_forgets() {
+    (claim("what_was_written_is_read_back").check)(&|_| {
+        let disk = Null::new(Geometry::of_sectors(SECTORS));
+        Rig::new(Box::new(disk), Box::new(Driven::new()))
+    });
+}
+
+#[test]
+#[should_panic(expected = "operations never ended")]
+fn the_suite_catches_a_disk_that_loses_an_operation() {
+    let claim = claim("operations_in_flight_end_exactly_once_each_with_its_own_lease");
+    (claim.check)(&|_| faulty(once(Fault::Hang)).0);
+}
+
+#[test]
+#[should_panic(expected = "the write succeeds")]
+fn the_suite_catches_a_disk_that_fails() {
+    (claim("a_seeded_history_reads_back_as_the_model_says").check)(&|_| {
+        let rule = Rule {
+            kind: Some(OpKind::Write),
+            ..Rule::always(Fault::Torn)
+        };
+        faulty(Plan::Script(vec![rule])).0
+    });
 }

@@ -91,14 +91,13 @@ fn what_was_written_before_a_flush_is_there_after_it(fixture: &dyn Fixture) {
     rig.close();
 }
 
-/// Operations in a seeded history.
-const HISTORY_OPS: u64 = 300;
+/// Operations in the seeded history.
+pub const HISTORY_OPS: u64 = 300;
 
 /// The seed of the history. A failure is replayed by running the claim again.
-const HISTORY_SEED: u64 = 0x4A1C_1014;
+pub const HISTORY_SEED: u64 = 0x4A1C_1014;
 
 fn a_seeded_history_reads_back_as_the_model_says(fixture: &dyn Fixture) {
-    println!("seed {HISTORY_SEED:#x}, {HISTORY_OPS} operations");
     let mut rig = fixture.rig(false);
     let mut model = vec![0; usize::try_from(SECTORS).expect("small") * abi::SECTOR_SIZE];
     let rolls = pattern(

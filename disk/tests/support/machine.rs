@@ -34,6 +34,8 @@ pub(crate) struct Place {
 #[derive(Debug)]
 enum Storage {
     None,
+    /// A directory on a file system that can share blocks; each image is a copy of a first one.
+    Shared(PathBuf, Mount),
     /// A directory for image files, and what keeps it there.
     Directory(PathBuf, Option<Mount>),
     /// A block device, held open: it goes with its last descriptor.
@@ -42,11 +44,15 @@ enum Storage {
 
 /// A mounted file system, and the directory that has its image and its mount point.
 #[derive(Debug)]
-struct Mount(Scratch);
+struct Mount {
+    scratch: Scratch,
+    /// The device it is on, where that was made by us and goes with its last descriptor.
+    device: Option<File>,
+}
 
 impl Mount {
     fn point(&self) -> PathBuf {
-        self.0.path("mounted")
+        self.scratch.path("mounted")
     }
 }
 
@@ -79,6 +85,13 @@ impl Place {
                 let scratch = Scratch::under(path);
                 // The open file outlives its name.
                 live::rig(&scratch.image("image", IMAGE_BYTES, b"", 0), read_only)
+            }
+            Storage::Shared(path, _) => {
+                let scratch = Scratch::under(path);
+                let first = scratch.image("first", IMAGE_BYTES, &[0; 1 << 20], 0);
+                let image = scratch.path("image");
+                run("cp", &["--reflink=always", text(&first), text(&image)]).expect("it shares");
+                live::rig(&image, read_only)
             }
             Storage::Device(path, _) => {
                 let image = File::options()
@@ -123,10 +136,15 @@ pub(crate) fn places(names_only: bool) -> Vec<Place> {
             Ok(Storage::Directory(std::env::temp_dir(), None)),
         ),
         on("xfs", || file_system("xfs", &["-q"])),
+        on("xfs_sharing_blocks", || {
+            shared(file_system("xfs", &["-q", "-m", "reflink=1"])?)
+        }),
         on("btrfs", || file_system("btrfs", &["-q"])),
         on("ext4", || file_system("ext4", &["-q", "-F"])),
         on("tmpfs", tmpfs),
-        on("a_loop_device", loop_device),
+        on("ext4_on_4096_byte_sectors", large_sectors),
+        on("a_loop_device", || loop_device("512")),
+        on("a_loop_device_of_4096_byte_sectors", || loop_device("4096")),
     ]
 }
 
@@ -146,29 +164,59 @@ fn file_system(kind: &str, options: &[&str]) -> Result<Storage, String> {
         &format!("mkfs.{kind}"),
         &[options, &[text(&image)]].concat(),
     )?;
-    mount(scratch, &["-t", kind, "-o", "loop", text(&image)])
+    mount(scratch, None, &["-t", kind, "-o", "loop", text(&image)])
+}
+
+fn shared(storage: Storage) -> Result<Storage, String> {
+    match storage {
+        Storage::Directory(path, Some(mount)) => Ok(Storage::Shared(path, mount)),
+        other => Ok(other),
+    }
 }
 
 fn tmpfs() -> Result<Storage, String> {
-    mount(Scratch::new(), &["-t", "tmpfs", "-o", "size=256m", "none"])
+    mount(
+        Scratch::new(),
+        None,
+        &["-t", "tmpfs", "-o", "size=256m", "none"],
+    )
 }
 
-fn mount(scratch: Scratch, arguments: &[&str]) -> Result<Storage, String> {
-    let mount = Mount(scratch);
+fn mount(scratch: Scratch, device: Option<File>, arguments: &[&str]) -> Result<Storage, String> {
+    let mount = Mount { scratch, device };
     let point = mount.point();
     fs::create_dir(&point).map_err(|error| error.to_string())?;
     run("mount", &[arguments, &[text(&point)]].concat())?;
     Ok(Storage::Directory(point, Some(mount)))
 }
 
-fn loop_device() -> Result<Storage, String> {
+/// A file system on a device whose sectors are larger than what guests expect.
+fn large_sectors() -> Result<Storage, String> {
+    let (path, held) = attach(FILE_SYSTEM_BYTES, "4096")?;
+    run("mkfs.ext4", &["-q", text(&path)])?;
+    mount(Scratch::new(), Some(held), &["-t", "ext4", text(&path)])
+}
+
+fn loop_device(sector_bytes: &str) -> Result<Storage, String> {
+    attach(IMAGE_BYTES, sector_bytes).map(|(path, held)| Storage::Device(path, held))
+}
+
+/// A loop device, held open by the file that comes with it.
+fn attach(len_bytes: u64, sector_bytes: &str) -> Result<(PathBuf, File), String> {
     let scratch = Scratch::new();
-    let image = scratch.image("device", IMAGE_BYTES, b"", 0);
-    let path = PathBuf::from(run("losetup", &["--find", "--show", text(&image)])?.trim());
+    let image = scratch.image("device", len_bytes, b"", 0);
+    let options = [
+        "--find",
+        "--show",
+        "--sector-size",
+        sector_bytes,
+        text(&image),
+    ];
+    let path = PathBuf::from(run("losetup", &options)?.trim());
     let held = File::open(&path).map_err(|error| error.to_string());
     // While it is open this only marks it: it detaches itself after the last close.
     run("losetup", &["--detach", text(&path)])?;
-    Ok(Storage::Device(path, held?))
+    Ok((path, held?))
 }
 
 fn text(path: &Path) -> &str {
