@@ -13,4 +13,5 @@ pub mod grants;
 pub mod live;
 pub mod memory;
 mod sys;
+pub mod toolstack;
 pub mod world;
