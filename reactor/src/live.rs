@@ -15,6 +15,7 @@
 mod entry;
 mod error;
 mod files;
+mod helper;
 mod inflight;
 mod job;
 mod ring;

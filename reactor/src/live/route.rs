@@ -199,7 +199,7 @@ impl Uring {
         let Some(mut lane) = self.slow.take() else {
             return;
         };
-        for (id, result) in lane.take().drain(..) {
+        for (id, result) in lane.take() {
             self.finish(id, result);
         }
         let cold = lane.is_cold() && lane.cool();

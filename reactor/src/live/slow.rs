@@ -14,10 +14,10 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
+use super::helper::{Helper, Work};
 use super::inflight::Id;
 use super::job::Job;
 
@@ -26,19 +26,18 @@ use super::job::Job;
 const HELPERS_MAX: usize = 8;
 /// Of these, how many may work on one file at once, so that a hung disk leaves some to others.
 const HELPERS_PER_FILE: u8 = 6;
-/// Ample for a system call and its locks; glibc takes the thread-local storage from it too.
-const STACK_BYTES: usize = 64 << 10;
-
 /// A finished job and its result: bytes moved, or errno.
 pub(super) type Done = (Id, Result<usize, i32>);
 
 /// See the head of this file.
 pub(super) struct SlowLane {
+    /// Before `shared`, so that no helper is the last to let go of that and frees it.
+    helpers: Vec<Helper>,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
     /// Jobs given and not yet taken back.
     outstanding: usize,
-    /// Trades places with the list that the threads fill, so that neither is ever reallocated.
+    /// Empty between two calls; trades places with the list that the threads fill, so that neither
+    /// is made anew each time.
     taken: Vec<Done>,
 }
 
@@ -79,8 +78,8 @@ impl SlowLane {
             system_calls: AtomicU64::new(1),
         };
         Ok(Self {
+            helpers: Vec::new(),
             shared: Arc::new(shared),
-            threads: Vec::new(),
             outstanding: 0,
             taken: Vec::new(),
         })
@@ -106,11 +105,13 @@ impl SlowLane {
         let mut state = self.shared.lock();
         state.leaving = false;
         state.queue.push_back(job);
+        state.make_room(self.outstanding + 1);
         if state.queue.len() > state.idle && state.alive < HELPERS_MAX {
-            match self.shared.start() {
-                Ok(thread) => {
+            self.helpers.retain_mut(|helper| !helper.has_ended());
+            match Helper::start(&self.shared) {
+                Ok(helper) => {
                     state.alive += 1;
-                    self.threads.push(thread);
+                    self.helpers.push(helper);
                 }
                 Err(error) if state.alive == 0 => {
                     state.queue.pop_back();
@@ -128,11 +129,13 @@ impl SlowLane {
     }
 
     /// All results since the last call.
-    pub(super) fn take(&mut self) -> &mut Vec<Done> {
-        self.taken.clear();
-        std::mem::swap(&mut self.shared.lock().done, &mut self.taken);
+    pub(super) fn take(&mut self) -> std::vec::Drain<'_, Done> {
+        let mut state = self.shared.lock();
+        std::mem::swap(&mut state.done, &mut self.taken);
         self.outstanding -= self.taken.len();
-        &mut self.taken
+        state.make_room(self.outstanding);
+        drop(state);
+        self.taken.drain(..)
     }
 
     /// Ends the idle threads and, where no job is outstanding, waits until they are gone: true
@@ -141,15 +144,10 @@ impl SlowLane {
         self.shared.lock().leaving = true;
         self.shared.count(1);
         self.shared.work.notify_all();
-        let everything_is_back = self.outstanding == 0;
-        for thread in self
-            .threads
-            .extract_if(.., |thread| everything_is_back || thread.is_finished())
-        {
-            // A helper cannot panic; were it otherwise, its end is all that matters here.
-            drop(thread.join());
+        if self.outstanding == 0 {
+            self.helpers.clear();
         }
-        everything_is_back
+        self.helpers.is_empty()
     }
 
     /// Whether [`SlowLane::cool`] found jobs outstanding, and all have come back since.
@@ -165,23 +163,6 @@ impl Shared {
 
     fn count(&self, system_calls: u64) {
         self.system_calls.fetch_add(system_calls, Ordering::Relaxed);
-    }
-
-    fn start(self: &Arc<Self>) -> io::Result<JoinHandle<()>> {
-        let shared = Arc::clone(self);
-        let builder = thread::Builder::new()
-            .name("slow-lane".into())
-            .stack_size(STACK_BYTES);
-        builder.spawn(move || shared.work())
-    }
-
-    /// The life of a helper thread.
-    fn work(&self) {
-        while let Some(job) = self.next() {
-            self.count(1);
-            let result = job.wait();
-            self.finish(&job, result);
-        }
     }
 
     /// Waits for a job; `None` when there is none and idle threads are to leave.
@@ -222,7 +203,22 @@ impl Shared {
     }
 }
 
+impl Work for Shared {
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            self.count(1);
+            let result = job.wait();
+            self.finish(&job, result);
+        }
+    }
+}
+
 impl State {
+    /// Makes room for `results`, so that helpers never allocate when they leave theirs.
+    fn make_room(&mut self, results: usize) {
+        self.done.reserve(results.saturating_sub(self.done.len()));
+    }
+
     /// The first job whose file has not its share of threads yet.
     fn take_job(&mut self) -> Option<Job> {
         let share_left = |job: &Job| self.busy.get(job.file as usize) < Some(&HELPERS_PER_FILE);

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "makes jobs by hand; see the head of this file")]
 
 use std::io::{PipeReader, PipeWriter, Write};
+use std::thread;
 
 use super::*;
 use crate::live::inflight::{InFlight, Operation, Stage};
@@ -67,7 +68,7 @@ impl Bench {
         let mut files = Vec::new();
         while files.len() < count {
             thread::yield_now();
-            for (id, result) in self.lane.take().drain(..) {
+            for (id, result) in self.lane.take() {
                 assert_eq!(result, Ok(1));
                 files.push(self.table.remove(id).unwrap().file);
             }
@@ -103,7 +104,7 @@ fn a_file_that_hangs_does_not_keep_others_waiting() {
 fn there_are_never_more_helpers_than_the_bound() {
     let mut bench = Bench::new();
     (0..20).for_each(|job| bench.give(job % 2));
-    assert_eq!(bench.lane.threads.len(), HELPERS_MAX);
+    assert_eq!(bench.lane.helpers.len(), HELPERS_MAX);
     bench.feed(0, 10);
     bench.feed(1, 10);
     bench.collect(20);
@@ -117,7 +118,7 @@ fn cooling_ends_every_idle_helper() {
     (0..4).for_each(|_| bench.give(0));
     bench.collect(4);
     assert!(bench.lane.cool());
-    assert!(bench.lane.threads.is_empty());
+    assert!(bench.lane.helpers.is_empty());
     assert_eq!(bench.lane.shared.lock().alive, 0);
 }
 
