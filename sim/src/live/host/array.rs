@@ -5,7 +5,7 @@
 //! Invariant: what stands here decides; the words that the client sees follow it and are never
 //! read back.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -42,7 +42,7 @@ pub(super) struct Array {
     /// As whom it binds.
     pub(super) owner: DomId,
     /// The arrays whose descriptors this one's client has been given, and the other way round.
-    pub(super) neighbours: HashSet<u32>,
+    pub(super) neighbours: BTreeSet<u32>,
     region: Region,
     window: Window,
     consumer: Consumer<Part>,
@@ -61,7 +61,7 @@ impl Array {
         let window = region.map()?;
         Ok(Self {
             owner,
-            neighbours: HashSet::new(),
+            neighbours: BTreeSet::new(),
             consumer: layout::consumer(&window)?,
             queues: layout::queues(&window)?,
             links: Links::new(window.clone()),

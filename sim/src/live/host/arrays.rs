@@ -4,7 +4,7 @@
 //!
 //! Invariant: an interdomain port's peer is an interdomain port that leads back to it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 
@@ -18,7 +18,7 @@ use crate::live::layout::Link;
 /// The event arrays of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Arrays {
-    all: HashMap<u32, Array>,
+    all: BTreeMap<u32, Array>,
     last: u32,
 }
 

@@ -6,7 +6,7 @@
 //! Invariant: a call either happens completely or changes nothing; no call panics whatever it
 //! asks for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::mem::take;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -48,7 +48,7 @@ type Answer = (Reply, Vec<OwnedFd>);
 pub(crate) struct Hypervisor {
     domains: BTreeMap<DomId, Domain>,
     arrays: Arrays,
-    clients: HashMap<u32, Client>,
+    clients: BTreeMap<u32, Client>,
     effects: Vec<Effect>,
     next_domid: u16,
     next_handle: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Hypervisor {
 struct Client {
     pid: u32,
     role: Role,
-    mappings: HashMap<u64, Mapping>,
+    mappings: BTreeMap<u64, Mapping>,
 }
 
 /// What a connection has become.
@@ -78,7 +78,7 @@ impl Hypervisor {
         Self {
             domains: BTreeMap::new(),
             arrays: Arrays::default(),
-            clients: HashMap::new(),
+            clients: BTreeMap::new(),
             effects: Vec::new(),
             next_domid: 1,
             next_handle: 1,
@@ -92,7 +92,7 @@ impl Hypervisor {
             Client {
                 pid,
                 role: Role::Control,
-                mappings: HashMap::new(),
+                mappings: BTreeMap::new(),
             },
         );
     }
