@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
 
-/// A system call, the locks around it and the thread-local storage take 8 KiB of it in a debug
-/// build; pages that are not touched cost nothing.
+/// A system call, the locks around it and the thread-local storage take one or two pages of it;
+/// pages that are not touched cost nothing.
 const STACK_BYTES: usize = 64 << 10;
 /// Below the stack, never accessible: a page of the largest size that Linux is built with.
 const GUARD_BYTES: usize = 64 << 10;
