@@ -9,6 +9,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod front;
 pub mod grants;
 pub mod live;
 pub mod memory;

@@ -1,0 +1,337 @@
+//! The frontend's side of the handshake: states, nodes, the ring's birth and end.
+//!
+//! Knows no request. Follows Linux's `blkback_changed`: what matters is the backend's state as it
+//! reads now, not how often it changed.
+
+use abi::io::blkif::{self, keys, vdisk};
+use abi::io::xenbus::XenbusState;
+use abi::{DomId, Sector};
+use ring::Front;
+use xenstore::{Batch, Event, Path, Reply, Step, StoreError};
+
+use super::shadow::Shadow;
+use super::{
+    Backend, Blkfront, Connection, Kernel, Outcome, Phase, Properties, Question, RingPage,
+    Violation,
+};
+
+/// The answers to a batch.
+type Replies = [Result<Reply, StoreError>];
+
+impl Blkfront {
+    /// Looks for the backend, as a driver does when it is loaded.
+    pub fn start(&mut self, kernel: &mut Kernel<'_>) {
+        self.phase = Phase::Waiting;
+        let nodes = [keys::BACKEND, keys::BACKEND_ID].map(|key| self.node(key));
+        self.ask(
+            kernel,
+            Question::Backend,
+            Batch::new(nodes.map(Step::Read).into()),
+        );
+    }
+
+    /// Stops taking requests and closes once those under way are answered.
+    pub fn close(&mut self, kernel: &mut Kernel<'_>) {
+        if matches!(self.phase, Phase::Connected | Phase::Initialised) {
+            self.phase = Phase::Closing;
+            self.switch(kernel, XenbusState::CLOSING);
+            self.react(kernel);
+        }
+    }
+
+    /// Closes without waiting for anything, as a kernel that is being replaced does. What was under
+    /// way is lost.
+    pub fn abandon(&mut self, kernel: &mut Kernel<'_>) {
+        if matches!(
+            self.phase,
+            Phase::Connected | Phase::Initialised | Phase::Closing
+        ) {
+            self.phase = Phase::Closed;
+            self.switch(kernel, XenbusState::CLOSED);
+            self.react(kernel);
+        }
+    }
+
+    /// Connects again after [`Phase::Down`], as a new kernel does.
+    pub fn reconnect(&mut self, kernel: &mut Kernel<'_>) {
+        if self.phase == Phase::Down {
+            self.phase = Phase::Waiting;
+            self.switch(kernel, XenbusState::INITIALISING);
+            self.read_state(kernel);
+        }
+    }
+
+    /// Takes an event of the guest's xenstore connection; `false` if it was not for this frontend.
+    pub fn store_event(&mut self, kernel: &mut Kernel<'_>, event: &Event) -> bool {
+        match event {
+            Event::Watch { token, .. } => {
+                let ours = *token == self.token();
+                if ours {
+                    self.read_state(kernel);
+                }
+                ours
+            }
+            Event::Replies { batch, replies } => {
+                let Some(at) = self.asking.iter().position(|(asked, _)| asked == batch) else {
+                    return false;
+                };
+                let (_, question) = self.asking.swap_remove(at);
+                self.answered(kernel, question, replies);
+                true
+            }
+        }
+    }
+
+    /// Writes the frontend's state without regard to anything.
+    pub(crate) fn switch(&mut self, kernel: &mut Kernel<'_>, state: XenbusState) {
+        let write = Step::Write(self.node(keys::STATE), state.to_string().into_bytes());
+        kernel.store.submit(Batch::new(vec![write]));
+    }
+
+    fn answered(&mut self, kernel: &mut Kernel<'_>, question: Question, replies: &Replies) {
+        match question {
+            Question::Backend => self.found_backend(kernel, replies),
+            Question::State => {
+                self.theirs = value(replies, 0).map_or(XenbusState::UNKNOWN, XenbusState::parse);
+                if std::mem::take(&mut self.read_again) {
+                    self.read_state(kernel);
+                }
+                self.react(kernel);
+            }
+            Question::Publish => match replies.iter().find_map(|reply| reply.as_ref().err()) {
+                Some(error) => self.fail(format!("publishing the ring: {error}")),
+                None if self.phase == Phase::Initialised => {
+                    self.switch(kernel, XenbusState::INITIALISED);
+                }
+                None => {}
+            },
+            Question::Properties => self.found_properties(kernel, replies),
+        }
+    }
+
+    fn found_backend(&mut self, kernel: &mut Kernel<'_>, replies: &Replies) {
+        let path = text(replies, 0).and_then(|path| Path::new(path).ok());
+        let domid = number(replies, 1).and_then(|domid| u16::try_from(domid).ok());
+        let (Some(path), Some(domid)) = (path, domid) else {
+            return self.fail("no backend in the frontend's directory".into());
+        };
+        let Ok(state) = path.join(keys::STATE) else {
+            return self.fail("a backend path of an impossible length".into());
+        };
+        self.backend = Some(Backend {
+            path,
+            domid: DomId(domid),
+        });
+        // The watch fires once as soon as it is set, which leads to the first look.
+        let watch = Step::Watch {
+            path: state,
+            token: self.token(),
+        };
+        kernel.store.submit(Batch::new(vec![watch]));
+    }
+
+    /// Does what the backend's state calls for.
+    pub(super) fn react(&mut self, kernel: &mut Kernel<'_>) {
+        let gone = matches!(self.theirs, XenbusState::CLOSED | XenbusState::UNKNOWN);
+        let leaving = gone || self.theirs == XenbusState::CLOSING;
+        match self.phase {
+            Phase::Waiting if self.theirs == XenbusState::INIT_WAIT => self.publish(kernel),
+            Phase::Initialised | Phase::Connected if self.theirs == XenbusState::CONNECTED => {
+                // Also when connected already: that is how a backend announces a new size.
+                self.read_properties(kernel);
+            }
+            Phase::Initialised | Phase::Connected if leaving => self.close(kernel),
+            Phase::Closing if gone || leaving && self.in_flight() == 0 => {
+                self.phase = Phase::Closed;
+                self.switch(kernel, XenbusState::CLOSED);
+                if gone {
+                    self.release(kernel);
+                }
+            }
+            // Withdrawn before it was ever connected.
+            Phase::Waiting if self.theirs == XenbusState::CLOSING => {
+                self.phase = Phase::Closed;
+                self.switch(kernel, XenbusState::CLOSED);
+            }
+            Phase::Closed if gone => self.release(kernel),
+            _ => {}
+        }
+    }
+
+    /// Makes a ring and a port and writes them where the backend looks.
+    fn publish(&mut self, kernel: &mut Kernel<'_>) {
+        self.phase = Phase::Initialised;
+        match self.make_connection(kernel) {
+            Ok(connection) => {
+                let steps = self.nodes(&connection);
+                self.connection = Some(connection);
+                self.ask(kernel, Question::Publish, Batch::transaction(steps));
+            }
+            Err(why) => self.fail(why),
+        }
+    }
+
+    fn make_connection(&mut self, kernel: &mut Kernel<'_>) -> Result<Connection, String> {
+        let domid = self
+            .backend
+            .as_ref()
+            .map(|backend| backend.domid)
+            .ok_or("no backend")?;
+        let gfn = kernel.frames.take().ok_or("no frame for the ring")?;
+        let page = kernel
+            .memory
+            .page(gfn)
+            .ok_or("a frame beyond the guest's memory")?;
+        let entries = blkif::entries(1, self.config.protocol);
+        let ring = Front::new(RingPage(page), entries, self.config.protocol.stride());
+        let ring = ring.map_err(|corrupt| corrupt.to_string())?;
+        let gref = kernel
+            .grants
+            .grant(domid, gfn, false)
+            .ok_or("no grant for the ring")?;
+        let port = kernel
+            .events
+            .bind_unbound(domid)
+            .map_err(|error| error.to_string())?;
+        Ok(Connection {
+            ring,
+            gref,
+            port,
+            shadow: Shadow::new(entries),
+        })
+    }
+
+    /// What is published, lies included.
+    fn nodes(&self, connection: &Connection) -> Vec<Step> {
+        let protocol = self.config.protocol.name();
+        let mut nodes = vec![
+            (keys::RING_REF, connection.gref.to_string().into_bytes()),
+            (
+                keys::EVENT_CHANNEL,
+                connection.port.to_string().into_bytes(),
+            ),
+        ];
+        if self.config.name_protocol {
+            nodes.push((keys::PROTOCOL, protocol.into()));
+        }
+        for (key, lie) in &self.config.overrides {
+            nodes.retain(|(known, _)| known != key);
+            nodes.extend(lie.clone().map(|value| (*key, value)));
+        }
+        nodes
+            .into_iter()
+            .map(|(key, value)| Step::Write(self.node(key), value))
+            .collect()
+    }
+
+    fn read_properties(&mut self, kernel: &mut Kernel<'_>) {
+        let Some(backend) = &self.backend else { return };
+        let nodes = [
+            keys::SECTORS,
+            keys::SECTOR_SIZE,
+            keys::PHYSICAL_SECTOR_SIZE,
+            keys::FEATURE_FLUSH_CACHE,
+            keys::INFO,
+        ];
+        let reads = nodes
+            .iter()
+            .filter_map(|key| backend.path.join(key).ok())
+            .map(Step::Read);
+        let batch = Batch::new(reads.collect());
+        self.ask(kernel, Question::Properties, batch);
+    }
+
+    fn found_properties(&mut self, kernel: &mut Kernel<'_>, replies: &Replies) {
+        let small = |index| number(replies, index).and_then(|value| u32::try_from(value).ok());
+        let (Some(sectors), Some(sector_size_bytes)) = (number(replies, 0), small(1)) else {
+            return self.fail("a backend without sectors or sector-size".into());
+        };
+        self.properties = Some(Properties {
+            sectors: Sector(sectors),
+            sector_size_bytes,
+            physical_sector_size_bytes: small(2).unwrap_or(sector_size_bytes),
+            flush: small(3) == Some(1),
+            read_only: small(4).unwrap_or(0) & vdisk::READONLY != 0,
+        });
+        if self.phase == Phase::Initialised {
+            self.phase = Phase::Connected;
+            self.switch(kernel, XenbusState::CONNECTED);
+        }
+    }
+
+    /// Takes everything back that the backend had.
+    fn release(&mut self, kernel: &mut Kernel<'_>) {
+        self.phase = Phase::Down;
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        // An unbind fails only where the port is gone, with its domain.
+        drop(kernel.events.unbind(connection.port));
+        // What was still in use after its response must be free now; its frame stays unused.
+        for (gref, gfn) in std::mem::take(&mut self.held) {
+            self.end_grant(kernel, gref, gfn);
+        }
+        while let Some(entry) = connection.shadow.take_any() {
+            self.retire(kernel, entry, Outcome::Lost);
+        }
+        let gfn = connection.ring.into_memory().0.gfn();
+        if self.end_grant(kernel, connection.gref, gfn) {
+            kernel.frames.give(gfn);
+        }
+    }
+
+    fn read_state(&mut self, kernel: &mut Kernel<'_>) {
+        if self
+            .asking
+            .iter()
+            .any(|(_, question)| *question == Question::State)
+        {
+            self.read_again = true;
+            return;
+        }
+        let state = self
+            .backend
+            .as_ref()
+            .and_then(|backend| backend.path.join(keys::STATE).ok());
+        if let Some(state) = state {
+            self.ask(kernel, Question::State, Batch::new(vec![Step::Read(state)]));
+        }
+    }
+
+    fn ask(&mut self, kernel: &mut Kernel<'_>, question: Question, batch: Batch) {
+        self.asking.push((kernel.store.submit(batch), question));
+    }
+
+    fn node(&self, key: &str) -> Path {
+        self.config
+            .directory
+            .join(key)
+            .expect("node names are short and plain")
+    }
+
+    /// Tells this frontend's watch from those of others on the same connection.
+    fn token(&self) -> String {
+        format!("front:{}", self.config.directory)
+    }
+
+    fn fail(&mut self, why: String) {
+        self.phase = Phase::Failed(why);
+    }
+
+    pub(super) fn corrupt(&mut self, corrupt: ring::Corrupt) {
+        self.violations.push(Violation::Ring(corrupt));
+        self.fail(corrupt.to_string());
+    }
+}
+
+fn value(replies: &Replies, index: usize) -> Option<&[u8]> {
+    replies.get(index)?.as_ref().ok()?.value()
+}
+
+fn text(replies: &Replies, index: usize) -> Option<&str> {
+    std::str::from_utf8(value(replies, index)?).ok()
+}
+
+fn number(replies: &Replies, index: usize) -> Option<u64> {
+    text(replies, index)?.parse().ok()
+}
