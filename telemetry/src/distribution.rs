@@ -30,6 +30,22 @@ impl Distribution {
         self.max_ns = self.max_ns.max(ns);
     }
 
+    /// The buckets that are not empty: the shortest duration of each and the count in it. What
+    /// [`Distribution::record_many`] takes back in another process.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, u64)> {
+        let counted = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        counted.map(|(bucket, count)| (bucket_start_ns(bucket), *count))
+    }
+
+    /// Counts a duration several times.
+    pub fn record_many(&mut self, ns: u64, times: u64) {
+        if let Some(count) = self.buckets.get_mut(bucket(ns)) {
+            *count = count.saturating_add(times);
+        }
+        self.sum_ns = self.sum_ns.saturating_add(ns.saturating_mul(times));
+        self.max_ns = self.max_ns.max(ns);
+    }
+
     /// Adds what another one counted.
     pub fn merge(&mut self, other: &Self) {
         for (count, more) in self.buckets.iter_mut().zip(&other.buckets) {
