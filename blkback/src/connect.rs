@@ -1,24 +1,19 @@
 //! What a device decides: connect, disconnect, reconnect, end.
 //!
 //! Drives [`xenstore::xenbus`] with what the nodes say now and with what has become of the device;
-//! events are hints to look, never facts. Tears down in the reverse order of setting up: ring and
-//! port, leases, disk, state, watches.
+//! events are hints to look, never facts. What it takes and gives back is in `attach`; the order at
+//! the end is ring and port, leases, disk, state, watches.
 //!
 //! Invariant: Closed is published only when nothing is in flight any more, no grant is mapped and
 //! no port bound; and no ring is attached before that.
 
 use abi::io::xenbus::XenbusState;
-use ring::Corrupt;
-use xen::Access;
 use xenstore::StoreError;
 use xenstore::xenbus::{self, Action, Event};
 
-use crate::config::{Mode, Offer};
 use crate::device::{Ask, Context, Device, Sent};
 use crate::report::Refusal;
 use crate::store::{Look, Nodes, Replies};
-use crate::wire::{RingPage, Wire};
-use crate::worker::Worker;
 
 impl Device {
     /// A batch was answered.
@@ -33,7 +28,12 @@ impl Device {
     }
 
     fn introduced(&mut self, cx: &mut Context<'_>, replies: &Replies) {
-        self.description = Some(self.nodes.introduced(replies, self.id.domid));
+        let described = self.nodes.introduced(replies, self.id.domid);
+        if let (Err(invalid), false) = (&described, self.nodes.knows_frontend()) {
+            // Nobody will come to whom this could be said later.
+            self.refuse(cx, (*invalid).into());
+        }
+        self.description = Some(described);
         self.submit(cx, Sent::Watch, self.nodes.watch());
     }
 
@@ -94,14 +94,9 @@ impl Device {
     fn notice_orphan(&mut self, cx: &mut Context<'_>) {
         let orphan = self.ours == XenbusState::CONNECTED && self.worker.is_none();
         if orphan && self.refusal.is_none() {
+            let errno = Refusal::EIO;
             let text = "the process that served this device is gone".to_owned();
-            self.refuse(
-                cx,
-                Refusal {
-                    errno: Refusal::EIO,
-                    text,
-                },
-            );
+            self.refuse(cx, Refusal { errno, text });
         }
     }
 
@@ -162,14 +157,13 @@ impl Device {
         self.submit(cx, Sent::Switch(state), batch);
     }
 
-    /// A write of ours was answered. If it failed because the directory is gone, or against other
-    /// writers, the next look decides; anything else is beyond us until something changes.
+    /// A write of ours was answered. Against other writers the next look decides what to do about
+    /// it; any other failure is beyond us until something changes. That a node to be removed was
+    /// not there is no failure.
     fn switched(&mut self, state: XenbusState, replies: &Replies) {
-        let failed = replies.iter().filter_map(|reply| reply.as_ref().err());
-        match failed
-            .copied()
-            .find(|error| *error != StoreError::RolledBack)
-        {
+        let benign = [StoreError::NotFound, StoreError::RolledBack];
+        let mut failed = replies.iter().filter_map(|reply| reply.as_ref().err());
+        match failed.find(|error| !benign.contains(error)) {
             None => {
                 self.ours = state;
                 self.detaching &= state != XenbusState::CLOSED;
@@ -196,7 +190,7 @@ impl Device {
                 return;
             }
             None => {
-                if let Err(refusal) = self.connect(cx, seen.look) {
+                if let Err(refusal) = self.connect(cx, &seen.look.offer) {
                     self.refuse(cx, refusal);
                     self.dirty = true;
                     return;
@@ -208,36 +202,6 @@ impl Device {
             seen,
             xenbus::next(seen.ours, seen.theirs, Event::Attached),
         );
-    }
-
-    fn connect(&mut self, cx: &mut Context<'_>, look: &Look) -> Result<(), Refusal> {
-        let offer = Offer::parse(&look.offer)?;
-        let domid = self.id.domid;
-        let platform = &mut *cx.platform;
-        let page = platform
-            .grants
-            .map(domid, &[offer.ring_ref], Access::ReadWrite)
-            .map_err(|error| Refusal::new(Refusal::EINVAL, &error))?;
-        let port = platform
-            .events
-            .bind_interdomain(domid, offer.event_channel)
-            .map_err(|error| Refusal::new(Refusal::EINVAL, &error))?;
-        let writable = matches!(&self.description, Some(Ok(d)) if d.mode == Mode::ReadWrite);
-        let worker = Wire::new(RingPage(page), port, offer.protocol)
-            .map_err(|corrupt| Refusal::new(Refusal::EPROTO, &corrupt))
-            .and_then(|wire| {
-                Worker::new(wire, domid, writable, self.owner)
-                    .map_err(|error| Refusal::new(Refusal::ENOMEM, &error))
-            });
-        match worker {
-            Ok(worker) => self.worker = Some(worker),
-            Err(refusal) => {
-                self.unbind(cx, port);
-                return Err(refusal);
-            }
-        }
-        self.stats.connected();
-        Ok(())
     }
 
     /// Gives the ring and the port back at once; waits for what is in the disk; then publishes.
@@ -256,8 +220,9 @@ impl Device {
             self.close_disk(cx);
         }
         let action = xenbus::next(seen.ours, seen.theirs, Event::Detached);
-        // Closed already: somebody else wrote it, or a former process of ours.
+        // Closed already: somebody else wrote it. What that asks for is the next look's business.
         self.detaching = action != Action::Nothing;
+        self.dirty |= action == Action::Nothing;
         self.act(cx, seen, action);
     }
 
@@ -268,62 +233,6 @@ impl Device {
             self.submit(cx, Sent::Unwatch, self.nodes.unwatch());
         } else {
             self.detaching = true;
-        }
-    }
-
-    fn close_disk(&mut self, cx: &mut Context<'_>) {
-        if let Some(mut disk) = self.disk.take() {
-            disk.close(cx.reactor);
-        }
-    }
-
-    /// The ring made no sense: nothing on it can be believed, not even for answers.
-    pub(crate) fn corrupt(&mut self, cx: &mut Context<'_>, corrupt: Corrupt) {
-        self.stats.corrupt();
-        self.cut(cx);
-        self.refuse(cx, Refusal::new(Refusal::EPROTO, &corrupt));
-        self.poke(cx);
-    }
-
-    /// Lets the guest's pages and port go. Data of requests still in the disk lands in our leases
-    /// and nowhere else, so there is no reason to wait for them with this.
-    pub(crate) fn cut(&mut self, cx: &mut Context<'_>) {
-        let Some(worker) = &mut self.worker else {
-            return;
-        };
-        worker.forget_deadline(cx.reactor);
-        if let Some(wire) = worker.cut() {
-            let port = wire.port();
-            drop(wire);
-            self.unbind(cx, port);
-        }
-        if self
-            .worker
-            .as_ref()
-            .is_some_and(|worker| worker.in_flight() == 0)
-        {
-            self.worker = None;
-        }
-    }
-
-    fn unbind(&self, cx: &mut Context<'_>, port: abi::Port) {
-        if let Err(error) = cx.platform.events.unbind(port) {
-            tracing::error!(device = %self.id, "{error}: {}", error.source);
-        }
-    }
-
-    /// Something left the worker: was that the last of what is being waited for?
-    pub(crate) fn landed(&mut self, cx: &mut Context<'_>) {
-        let awaited = self.detaching || self.leaving || !self.is_connected();
-        let drained = self
-            .worker
-            .as_ref()
-            .is_some_and(|worker| worker.in_flight() == 0);
-        if awaited && drained {
-            if !self.is_connected() {
-                self.worker = None;
-            }
-            self.poke(cx);
         }
     }
 

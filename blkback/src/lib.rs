@@ -37,6 +37,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 pub mod config;
 mod connect;
 mod copies;

@@ -38,7 +38,10 @@ impl Served {
 pub(crate) struct Stats {
     /// For log lines: `vbd3/7/51712`.
     device: String,
+    /// Of lines about single requests.
     log: RateLimit,
+    /// Of lines about the device; apart, so that bad requests cannot hide them.
+    device_log: RateLimit,
     read: Served,
     write: Served,
     flush: Served,
@@ -65,6 +68,7 @@ impl Stats {
         Self {
             device,
             log: RateLimit::new(LOG_BURST, LOG_INTERVAL_NS, 0),
+            device_log: RateLimit::new(LOG_BURST, LOG_INTERVAL_NS, 0),
             read: Served::new(b, "reads", "read_latency"),
             write: Served::new(b, "writes", "write_latency"),
             flush: Served::new(b, "flushes", "flush_latency"),
@@ -171,14 +175,14 @@ impl Stats {
 
     /// The device as a whole is not served.
     pub(crate) fn not_served(&mut self, now: Nanos, refusal: &Refusal) {
-        if let Verdict::Pass { suppressed } = self.log.check(now) {
+        if let Verdict::Pass { suppressed } = self.device_log.check(now) {
             tracing::error!(device = %self.device, suppressed, "not served: {refusal}");
         }
     }
 
     /// Closing takes as long as the disk does.
     pub(crate) fn waiting(&mut self, now: Nanos, in_disk: usize) {
-        if let Verdict::Pass { suppressed } = self.log.check(now) {
+        if let Verdict::Pass { suppressed } = self.device_log.check(now) {
             let device = &self.device;
             tracing::warn!(%device, suppressed, "closing: {in_disk} requests still in the disk");
         }

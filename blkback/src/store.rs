@@ -81,6 +81,11 @@ impl Nodes {
         Description::parse(&values)
     }
 
+    /// Whether the frontend's directory is known.
+    pub(crate) fn knows_frontend(&self) -> bool {
+        self.frontend.is_some()
+    }
+
     /// Sets the watches: one node each, so that nothing else a guest writes wakes us (XSA-349).
     pub(crate) fn watch(&self) -> Batch {
         let token = || self.token.clone();

@@ -1,0 +1,265 @@
+//! Frontends that close, die, flap and come back; devices that end while the disk is at work.
+
+use abi::io::blkif::Status;
+
+use crate::support::{BACKEND, Host};
+
+/// A device with one write in a disk that does not let go of it.
+fn stuck() -> Host {
+    let mut host = Host::connected();
+    host.disk.state().hold = true;
+    let write = host.write_request(1, 0, 0xab);
+    assert_eq!(host.serve(&[write]), []);
+    host
+}
+
+fn reconnect(host: &mut Host) {
+    host.set_frontend("state", "1");
+    host.pump();
+    assert_eq!(host.backend("state").as_deref(), Some("2"));
+    host.connect();
+    assert_eq!(host.backend("state").as_deref(), Some("4"));
+}
+
+#[test]
+fn a_guest_that_reboots_is_served_again() {
+    let mut host = Host::connected();
+    assert!(host.serves());
+    host.frontend_closes();
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_detached();
+    reconnect(&mut host);
+    assert!(host.serves());
+    host.end();
+}
+
+#[test]
+fn the_image_stays_open_across_a_reboot() {
+    let mut host = Host::connected();
+    host.frontend_closes();
+    assert!(host.disk.state().open);
+    reconnect(&mut host);
+    assert_eq!(host.asks.len(), 1);
+    host.end();
+}
+
+#[test]
+fn a_hundred_reboots_leave_nothing_behind() {
+    let mut host = Host::connected();
+    (0..100).for_each(|_| {
+        host.frontend_closes();
+        host.is_detached();
+        reconnect(&mut host);
+    });
+    assert!(host.serves());
+    host.end();
+}
+
+#[test]
+fn another_layout_after_the_reboot_is_honoured() {
+    let mut host = Host::connected();
+    host.frontend_closes();
+    host.guest.protocol = abi::io::blkif::Protocol::X86_32;
+    reconnect(&mut host);
+    assert!(host.serves());
+    host.end();
+}
+
+#[test]
+fn a_frontend_that_starts_over_without_closing_is_served_again() {
+    let mut host = Host::connected();
+    reconnect(&mut host);
+    assert!(host.serves());
+    host.end();
+}
+
+#[test]
+fn requests_are_answered_while_the_frontend_is_closing() {
+    let mut host = stuck();
+    host.set_frontend("state", "5");
+    host.pump();
+    host.land_all();
+    assert_eq!(host.guest.take()[0].status, Status::OKAY);
+    assert!({
+        host.disk.state().hold = false;
+        host.serves()
+    });
+    host.end();
+}
+
+/// Rule 11: pending I/O holds back Closed, though not the guest's pages.
+#[test]
+fn a_frontend_that_closes_mid_write_gets_its_pages_back_at_once() {
+    let mut host = stuck();
+    host.frontend_closes();
+    assert_eq!(host.machine.books().mapped, 0);
+    assert_eq!(host.machine.books().ports.len(), 0);
+    assert_eq!(host.guest.take_pages_back(), 0);
+    assert_eq!(host.backend("state").as_deref(), Some("5"));
+    assert_eq!(host.device.in_disk(), 1);
+    host.land_all();
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.end();
+}
+
+/// Rule 11: no new ring while requests of the old one are in the disk.
+#[test]
+fn a_frontend_that_comes_back_too_early_waits_for_the_disk() {
+    let mut host = stuck();
+    host.frontend_closes();
+    host.set_frontend("state", "1");
+    host.pump();
+    let gref = host.guest.make_ring();
+    host.offer(gref);
+    host.set_frontend("state", "3");
+    host.pump();
+    assert_eq!(host.machine.books().mapped, 0);
+    host.disk.state().hold = false;
+    host.land_all();
+    assert_eq!(host.backend("state").as_deref(), Some("4"));
+    assert!(host.serves());
+    host.end();
+}
+
+/// Rule 11: a frontend that flaps ends up where its last word says.
+#[test]
+fn a_frontend_that_flaps_is_served_in_the_end() {
+    let mut host = Host::connected();
+    let states = [
+        "5", "6", "1", "3", "6", "1", "5", "4", "1", "6", "2", "5", "6",
+    ];
+    let script = states.iter().cycle().take(20 * states.len());
+    script.for_each(|state| host.set_frontend("state", state));
+    host.pump();
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    reconnect(&mut host);
+    assert!(host.serves());
+    host.end();
+}
+
+#[test]
+fn a_frontend_that_flaps_step_by_step_leaves_nothing_behind() {
+    let mut host = Host::connected();
+    let states = [
+        "5", "6", "1", "3", "6", "1", "5", "4", "1", "6", "2", "5", "7", "8", "6",
+    ];
+    states.iter().for_each(|state| {
+        host.set_frontend("state", state);
+        host.pump();
+    });
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_detached();
+    host.end();
+}
+
+#[test]
+fn a_state_that_is_no_number_is_a_closed_frontend() {
+    let mut host = Host::connected();
+    host.set_frontend("state", "connected, honestly");
+    host.pump();
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_detached();
+    host.end();
+}
+
+#[test]
+fn a_device_withdrawn_mid_write_closes_when_the_disk_is_done() {
+    let mut host = stuck();
+    host.withdraw();
+    host.frontend_closes();
+    assert!(!host.device.is_finished());
+    assert!(host.disk.state().open);
+    host.land_all();
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_clean();
+}
+
+#[test]
+fn closing_says_how_many_requests_are_in_the_disk_and_answers_them() {
+    let mut host = stuck();
+    let in_disk = host.with(|device, cx| device.close(cx));
+    assert_eq!(in_disk, 1);
+    host.pump();
+    assert_eq!(host.backend("state").as_deref(), Some("5"));
+    assert!(!host.device.is_finished());
+    host.land_all();
+    assert_eq!(host.guest.take()[0].status, Status::OKAY);
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_clean();
+}
+
+#[test]
+fn a_closing_device_takes_no_new_request() {
+    let mut host = stuck();
+    host.with(|device, cx| device.close(cx));
+    let late = host.write_request(2, 8, 1);
+    assert_eq!(host.serve(&[late]), []);
+    assert_eq!(host.device.in_disk(), 1);
+    host.land_all();
+    let ids: Vec<_> = host.guest.take().iter().map(|answer| answer.id).collect();
+    assert_eq!(ids, [1]);
+    host.is_clean();
+}
+
+#[test]
+fn closing_an_idle_device_needs_no_frontend() {
+    let mut host = Host::connected();
+    host.with(|device, cx| device.close(cx));
+    host.pump();
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_clean();
+}
+
+#[test]
+fn closing_twice_does_no_harm() {
+    let mut host = stuck();
+    host.with(|device, cx| device.close(cx));
+    host.with(|device, cx| device.close(cx));
+    host.pump();
+    host.land_all();
+    host.with(|device, cx| device.close(cx));
+    host.pump();
+    host.is_clean();
+}
+
+#[test]
+fn closing_before_the_first_look_ends_the_device() {
+    let mut host = Host::new();
+    host.with(|device, cx| device.close(cx));
+    host.pump();
+    assert_eq!(host.asks.len(), 0);
+    host.is_clean();
+}
+
+#[test]
+fn a_guest_that_died_mid_write_holds_nothing_but_the_disk() {
+    let mut host = stuck();
+    host.with(|device, cx| device.vanished(cx));
+    host.pump();
+    assert_eq!(host.machine.books().mapped, 0);
+    assert_eq!(host.machine.books().ports.len(), 0);
+    assert!(!host.device.is_finished());
+    host.land_all();
+    host.is_clean();
+}
+
+#[test]
+fn a_guest_that_died_with_its_nodes_leaves_no_node() {
+    let mut host = Host::connected();
+    host.remove(BACKEND);
+    host.with(|device, cx| device.vanished(cx));
+    host.pump();
+    assert_eq!(host.list(BACKEND), Vec::<String>::new());
+    host.is_clean();
+}
+
+#[test]
+fn other_completions_go_on_while_one_hangs() {
+    let mut host = stuck();
+    host.disk.state().hold = false;
+    assert!(host.serves());
+    assert_eq!(host.device.in_disk(), 1);
+    host.land_all();
+    assert_eq!(host.guest.take()[0].id, 1);
+    host.end();
+}
