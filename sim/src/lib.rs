@@ -13,6 +13,7 @@ pub mod front;
 pub mod grants;
 pub mod live;
 pub mod memory;
+pub mod probe;
 mod sys;
 pub mod toolstack;
 pub mod world;

@@ -32,7 +32,7 @@ const ARRAY: usize = CONTROL + PAGE_SIZE;
 const ARRAY_BYTES: usize = NR_CHANNELS * size_of::<u32>();
 
 /// What the hypervisor keeps to itself on Xen; here the senders share it.
-const PRIVATE: usize = ARRAY + ARRAY_BYTES;
+pub(super) const PRIVATE: usize = ARRAY + ARRAY_BYTES;
 
 /// Bytes of the whole.
 pub(super) const LEN_BYTES: usize = (PRIVATE + PRIVATE_BYTES).next_multiple_of(PAGE_SIZE);

@@ -71,3 +71,6 @@ pub fn backend_at(
     };
     Ok((platform, descriptors))
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,7 @@ impl Host {
             Token::Calls => self.accept_clients(),
             Token::StoreListener => self.accept_stores(),
             Token::Client(client) => self.receive(client),
-            Token::Process(client) => self.forget(client),
+            Token::Gone(client) => self.forget(client),
             Token::Store(conn) => self.stores.ready(&self.poll, ConnId(conn)),
         }
     }
@@ -141,7 +141,7 @@ impl Host {
         self.poll
             .add(socket.as_raw_fd(), Token::Client(number), Wish::READ)?;
         self.poll
-            .add(process.as_raw_fd(), Token::Process(number), Wish::READ)?;
+            .add(process.as_raw_fd(), Token::Gone(number), Wish::READ)?;
         self.last_client = number;
         self.clients.insert(
             number,

@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
 /// Events taken at a time.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
 /// What a descriptor in the set belongs to. The numbers are never reused, so an event for
 /// something that has just gone finds nothing.
@@ -20,8 +20,8 @@ pub(super) enum Token {
     StoreListener,
     /// A client's connection.
     Client(u32),
-    /// A client's process.
-    Process(u32),
+    /// A client's process has died.
+    Gone(u32),
     /// A xenstore connection.
     Store(u64),
 }
@@ -35,7 +35,7 @@ impl Token {
             Self::Calls => (0, 0),
             Self::StoreListener => (1, 0),
             Self::Client(client) => (2, u64::from(client)),
-            Self::Process(client) => (3, u64::from(client)),
+            Self::Gone(client) => (3, u64::from(client)),
             Self::Store(conn) => (4, conn),
         };
         kind << KIND_SHIFT | number
@@ -47,7 +47,7 @@ impl Token {
             0 => Some(Self::Calls),
             1 => Some(Self::StoreListener),
             2 => u32::try_from(number).ok().map(Self::Client),
-            3 => u32::try_from(number).ok().map(Self::Process),
+            3 => u32::try_from(number).ok().map(Self::Gone),
             4 => Some(Self::Store(number)),
             _ => None,
         }
@@ -115,16 +115,29 @@ impl Poll {
         )
     }
 
-    /// Sleeps until something happens. A signal is nothing.
+    /// Sleeps until something happens. A signal is nothing. The dead come first: what a client
+    /// asks after another one's death must find the world without it.
     pub(super) fn wait(&self) -> io::Result<Vec<Token>> {
         let mut events = [EpollEvent::default(); BATCH];
         match self.epoll.wait(-1, &mut events) {
-            Ok(n) => Ok(events[..n]
-                .iter()
-                .filter_map(|event| Token::decode(event.data()))
-                .collect()),
+            Ok(n) => {
+                let mut tokens: Vec<Token> = events[..n].iter().filter_map(token_of).collect();
+                tokens.sort_by_key(|token| !matches!(token, Token::Gone(_)));
+                Ok(tokens)
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What an event is about. A client that has hung up is gone, whatever it still had to say: nobody
+/// waits for the answer.
+fn token_of(event: &EpollEvent) -> Option<Token> {
+    match Token::decode(event.data())? {
+        Token::Client(client) if event.event_set().contains(EventSet::HANG_UP) => {
+            Some(Token::Gone(client))
+        }
+        token => Some(token),
     }
 }
