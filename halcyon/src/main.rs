@@ -8,7 +8,7 @@ use clap::Parser as _;
 use halcyon::cli::args::{Cli, Command};
 use halcyon::cli::{bench, place};
 use halcyon::error::{Exit, Failure};
-use halcyon::{check, log, stats, vm};
+use halcyon::{check, guest, log, simctl, stats, vm};
 
 fn main() -> ExitCode {
     log::to_stderr(log::level_from_environment(tracing::Level::INFO));
@@ -24,12 +24,14 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Vm(args) => vm::live::run(&place::platform(cli.platform)?, &args),
+        Command::Sim(command) => simctl::run(&place::sim_dir(cli.platform)?, &command),
         Command::Stats(args) => {
             let platform = place::platform(cli.platform)?;
             stats::run(&place::state_dir(&platform), &args)
         }
         Command::Check => check::run(),
         Command::Bench(args) => bench::run(args),
-        _ => Ok(()),
+        Command::Guest(args) => guest::run(&place::sim_dir(cli.platform)?, args),
+        Command::Demo(_) => Ok(()),
     }
 }

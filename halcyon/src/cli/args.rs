@@ -62,9 +62,6 @@ pub struct VmArgs {
     /// Which kinds of backend to serve: the directories under backend/ in xenstore.
     #[arg(long, value_delimiter = ',', default_values = ["vbd", "vbd3", "qdisk"])]
     pub kind: Vec<KindArg>,
-    /// Write this file once every watch is set: a spawner's way to wait for readiness.
-    #[arg(long, hide = true)]
-    pub ready_fd: Option<i32>,
 }
 
 /// A kind of backend, as xenstore names it.
@@ -98,6 +95,9 @@ pub enum SimCommand {
         /// Stay in the foreground until interrupted.
         #[arg(long)]
         foreground: bool,
+        /// End when standard input does.
+        #[arg(long, requires = "foreground", hide = true)]
+        while_stdin: bool,
     },
     /// Create a guest with its disks: start its VM process and a fake guest kernel.
     Create(CreateArgs),
@@ -207,9 +207,30 @@ pub struct GuestArgs {
     /// The domain to play.
     #[arg(long)]
     pub domid: u16,
-    /// Seed of the workload.
+    /// Seed of the disks' content; a disk adds its number.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// What the disks hold at first.
+    #[arg(long, default_value = "image")]
+    pub initial: InitialArg,
+    /// What the disk holds is in this file: the dump of a guest that had it before.
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Make this many requests on each disk at once, then stay.
+    #[arg(long, default_value_t = 0, conflicts_with = "orders")]
+    pub requests: u64,
+    /// Take orders from standard input, and end with it.
+    #[arg(long)]
+    pub orders: bool,
+}
+
+/// What a disk holds before its guest writes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum InitialArg {
+    /// The content of a scratch image.
+    Stamps,
+    /// What the image holds, which the guest looks up itself, past its backend.
+    Image,
 }
 
 #[cfg(test)]

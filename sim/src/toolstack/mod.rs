@@ -27,6 +27,9 @@ impl Steps {
     /// A fresh directory: whatever was there is gone, and children inherit its permissions.
     fn directory(&mut self, path: &str, perms: Vec<Perm>) -> Result<(), BadPath> {
         let path = Path::new(path)?;
+        // Made first, for its parents' sake: what has no parent cannot be removed, and a transaction
+        // with a step that fails does not happen.
+        self.steps.push(Step::Mkdir(path.clone()));
         self.steps.push(Step::Remove(path.clone()));
         self.steps.push(Step::Mkdir(path.clone()));
         self.steps.push(Step::SetPerms(path, perms));

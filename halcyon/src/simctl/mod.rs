@@ -1,0 +1,123 @@
+//! `halcyon sim`: a simulated host and the toolstack that manages its guests.
+//!
+//! It does what xl and libxl do, by the same means: nodes in xenstore, and processes started. It
+//! serves no disk and plays no guest. Invariant: every command ends with what it did, or with one
+//! line that says why not and what is left.
+
+use std::path::{Path, PathBuf};
+
+use abi::DomId;
+use sim::live::{Control, DomainInfo, STORE_SOCKET};
+use xenstore::blocking::Store;
+use xenstore::{Batch, StoreError};
+
+use crate::cli::args::SimCommand;
+use crate::error::{Doing as _, Failure};
+
+pub mod create;
+pub mod diskspec;
+mod disks;
+mod list;
+pub mod start;
+
+/// Does one command on the host in `dir`.
+pub fn run(dir: &Path, command: &SimCommand) -> Result<(), Failure> {
+    match command {
+        SimCommand::Start { foreground, while_stdin } => {
+            start::run(dir, *foreground, *while_stdin)
+        }
+        SimCommand::Create(args) => create::run(&mut Host::connect(dir)?, args),
+        SimCommand::List { json } => list::run(&mut Host::connect(dir)?, *json),
+        SimCommand::Attach { guest, disk } => {
+            disks::attach(&mut Host::connect(dir)?, guest, disk)
+        }
+        SimCommand::Detach { guest, vdev } => {
+            disks::detach(&mut Host::connect(dir)?, guest, vdev)
+        }
+        SimCommand::Destroy { guest } => {
+            let mut host = Host::connect(dir)?;
+            let domain = host.find(guest)?;
+            host.destroy(&domain, false)
+        }
+        SimCommand::Stop => stop(&mut Host::connect(dir)?),
+    }
+}
+
+/// A toolstack's two connections to a simulated host.
+#[derive(Debug)]
+pub struct Host {
+    /// Where it lives.
+    pub dir: PathBuf,
+    /// The hypervisor's part.
+    pub control: Control,
+    /// The store.
+    pub store: Store,
+}
+
+impl Host {
+    /// Connects to the host in `dir`.
+    pub fn connect(dir: &Path) -> Result<Self, Failure> {
+        let what = || format!("no simulated host in {} (halcyon sim start)", dir.display());
+        let control = Control::connect(dir).doing(what)?;
+        let store = Store::connect(&dir.join(STORE_SOCKET)).doing(what)?;
+        Ok(Self { dir: dir.to_owned(), control, store })
+    }
+
+    /// All guests.
+    pub fn domains(&self) -> Result<Vec<DomainInfo>, Failure> {
+        self.control.list().doing(|| "list the domains".into())
+    }
+
+    /// The guest of a name or number.
+    pub fn find(&self, guest: &str) -> Result<DomainInfo, Failure> {
+        let is_it = |domain: &DomainInfo| {
+            domain.name == guest || guest.parse().is_ok_and(|domid: u16| domain.domid == domid)
+        };
+        self.domains()?.into_iter().find(is_it).ok_or_else(|| {
+            Failure::failed(format!("no guest {guest:?} on this host: see `halcyon sim list`"))
+        })
+    }
+
+    /// Destroys a guest and removes its nodes; those of the VM stay if it is about to come back.
+    pub fn destroy(&mut self, domain: &DomainInfo, returns: bool) -> Result<(), Failure> {
+        let what = || format!("destroy domain {}", domain.domid);
+        if !domain.dying {
+            self.control.destroy(DomId(domain.domid)).doing(what)?;
+        }
+        // One by one, and what is not there is as good as removed: that a kind of backend was never
+        // used must not keep the rest.
+        let steps = nodes(domain).remove(returns).doing(what)?.steps;
+        for reply in self.store.run(Batch::new(steps)).doing(what)? {
+            match reply {
+                Ok(_) | Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error).doing(what),
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Host::destroy`], on the way out of another failure, which is the one to report.
+    pub fn give_up(&mut self, domain: &DomainInfo) {
+        if let Err(failure) = self.destroy(domain, false) {
+            tracing::warn!("{failure}");
+        }
+    }
+}
+
+/// A domain as xenstore describes it.
+#[must_use]
+pub fn nodes(domain: &DomainInfo) -> sim::toolstack::Domain {
+    sim::toolstack::Domain {
+        domid: DomId(domain.domid),
+        name: domain.name.clone(),
+        uuid: domain.uuid.clone(),
+        memory_kib: domain.memory_bytes >> 10,
+    }
+}
+
+fn stop(host: &mut Host) -> Result<(), Failure> {
+    for domain in host.domains()? {
+        host.destroy(&domain, false)?;
+    }
+    host.control.stop().doing(|| "stop the simulated host".into())
+}
