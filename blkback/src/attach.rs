@@ -42,6 +42,7 @@ impl Device {
                 return Err(refusal);
             }
         }
+        tracing::debug!(device = %self.id, ?offer, "attached");
         self.stats.connected();
         Ok(())
     }

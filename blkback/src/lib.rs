@@ -33,13 +33,14 @@
 //! | store batches under way | 1 | whatever happens meanwhile is one more look |
 //! | event channel port | < 2^17 | the FIFO ABI |
 //! | `protocol` | 63 bytes | longest text read from a frontend |
-//! | cool-down | 1 s after the last response | one-shot; [`worker::COOL_DOWN_NS`] |
+//! | cool-down | 1 s after the last response | one-shot; [`cooling::COOL_DOWN_NS`] |
 
 #![forbid(unsafe_code)]
 
 mod attach;
 pub mod config;
 mod connect;
+pub mod cooling;
 mod copies;
 pub mod device;
 pub mod inflight;
@@ -48,6 +49,7 @@ pub mod request;
 pub mod segments;
 mod stats;
 mod store;
+mod values;
 mod wire;
 pub mod worker;
 

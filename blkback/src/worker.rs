@@ -33,10 +33,11 @@ use abi::io::blkif::{MAX_SEGMENTS, Operation, RawRequest, Response, Status};
 use abi::{Port, Sector};
 use disk::{Disk, Done, Op, OpKind, Submitted};
 use evtchn::EventChannels;
-use reactor::{Completion, Lease, Nanos, Outcome, Pool, Reactor, Token};
+use reactor::{Completion, Lease, Pool, Reactor};
 use ring::{Corrupt, Notify};
 use xen::Grants;
 
+use crate::cooling::Cooling;
 use crate::copies::{Copied, Copies};
 use crate::inflight::{ENTRIES, Held, Inflight};
 use crate::request::{Limits, Request};
@@ -48,13 +49,6 @@ pub const BATCH: usize = ENTRIES;
 
 /// Bytes of a lease: the largest request, 11 pages.
 pub const LEASE_BYTES: usize = MAX_SEGMENTS * abi::PAGE_SIZE;
-
-/// How long after the last response the memory of free leases is given back. Half of what the
-/// design permits, so that a late wake-up does not exceed it.
-pub const COOL_DOWN_NS: Nanos = 1_000_000_000;
-
-/// Layer of the device's own tokens; disks count up from 0 and never get there.
-const LAYER: u16 = u16::MAX;
 
 /// What a turn is lent: the platform's services, the reactor, the disk, the counters.
 pub(crate) struct Hands<'a> {
@@ -79,7 +73,6 @@ pub enum Turn {
 pub(crate) struct Worker {
     // configuration
     writable: bool,
-    timer: Token,
     // wiring
     wire: Option<Wire>,
     pool: Pool,
@@ -88,9 +81,7 @@ pub(crate) struct Worker {
     copies: Copies,
     /// Take nothing more: the device is closing.
     stopped: bool,
-    /// The cool-down deadline is set.
-    warm: bool,
-    last_response_ns: Nanos,
+    cooling: Cooling,
 }
 
 impl Worker {
@@ -98,18 +89,12 @@ impl Worker {
     pub(crate) fn new(wire: Wire, domid: DomId, writable: bool, owner: u16) -> io::Result<Self> {
         Ok(Self {
             writable,
-            timer: Token {
-                owner,
-                layer: LAYER,
-                tag: 0,
-            },
             wire: Some(wire),
             pool: Pool::new(ENTRIES, LEASE_BYTES)?,
             inflight: Inflight::default(),
             copies: Copies::new(domid),
             stopped: false,
-            warm: false,
-            last_response_ns: 0,
+            cooling: Cooling::new(owner),
         })
     }
 
@@ -130,7 +115,7 @@ impl Worker {
 
     /// Whether no cool-down is due.
     pub(crate) fn is_cool(&self) -> bool {
-        !self.warm
+        self.cooling.is_cool()
     }
 
     /// Takes no further request; those in flight are still answered.
@@ -155,12 +140,9 @@ impl Worker {
         self.wire.take()
     }
 
-    /// Forgets the deadline, because the leases go altogether.
+    /// Forgets the cool-down, because the leases go altogether.
     pub(crate) fn forget_deadline(&mut self, reactor: &mut dyn Reactor) {
-        if self.warm {
-            reactor.cancel_deadline(self.timer);
-            self.warm = false;
-        }
+        self.cooling.forget(reactor);
     }
 
     /// One bounded turn.
@@ -173,8 +155,10 @@ impl Worker {
 
     /// A completion of this device's: of its disk, or of the cool-down.
     pub(crate) fn completion(&mut self, hands: &mut Hands<'_>, completion: Completion) {
-        if completion.token == self.timer {
-            self.cool_down(hands.reactor, &completion.outcome);
+        if self.cooling.owns(completion.token) {
+            if self.cooling.expired(hands.reactor) {
+                self.pool.cool();
+            }
         } else if let Some(done) = hands.disk.complete(hands.reactor, completion) {
             self.land(hands, done);
         }
@@ -200,7 +184,7 @@ impl Worker {
                 Ok(request) => self.start(hands, &raw, &request),
                 Err(refused) => {
                     hands.stats.refused(refused);
-                    self.respond(hands, raw.id, raw.operation, refused.status());
+                    self.respond(raw.id, raw.operation, refused.status());
                 }
             }
         }
@@ -211,7 +195,7 @@ impl Worker {
     /// each; should either be wrong, the guest gets an error instead of a panic.
     fn start(&mut self, hands: &mut Hands<'_>, raw: &RawRequest, request: &Request) {
         let Some(held) = self.inflight.hold(raw.id, request, hands.reactor.now()) else {
-            return self.respond(hands, raw.id, raw.operation, Status::ERROR);
+            return self.respond(raw.id, raw.operation, Status::ERROR);
         };
         if *request == Request::Flush {
             return self.submit(hands, held, OpKind::Flush, None);
@@ -289,17 +273,16 @@ impl Worker {
         if status == Status::OKAY {
             hands.stats.served(&entry, hands.reactor.now());
         }
-        self.respond(hands, entry.id, entry.operation(), status);
+        self.respond(entry.id, entry.operation(), status);
     }
 
-    fn respond(&mut self, hands: &Hands<'_>, id: u64, operation: Operation, status: Status) {
+    fn respond(&mut self, id: u64, operation: Operation, status: Status) {
         if let Some(wire) = &mut self.wire {
             wire.put(Response {
                 id,
                 operation,
                 status,
             });
-            self.last_response_ns = hands.reactor.now();
         }
     }
 
@@ -316,9 +299,8 @@ impl Worker {
             Notify::Nobody if answered => hands.stats.hushed(),
             Notify::Nobody => {}
         }
-        if answered && !self.warm {
-            self.warm = true;
-            self.set_deadline(hands.reactor);
+        if answered {
+            self.cooling.worked(hands.reactor);
         }
     }
 
@@ -328,30 +310,5 @@ impl Worker {
         };
         let more = wire.rest(hands.events)?;
         Ok(if more { Turn::Again } else { Turn::Idle })
-    }
-
-    fn set_deadline(&self, reactor: &mut dyn Reactor) {
-        reactor.set_deadline(
-            self.timer,
-            self.last_response_ns.saturating_add(COOL_DOWN_NS),
-        );
-    }
-
-    /// The deadline is not moved with every response, which would cost each one something, but
-    /// once it has passed: so a busy device wakes once a second, and a quiet one exactly once.
-    fn cool_down(&mut self, reactor: &mut dyn Reactor, outcome: &Outcome) {
-        debug_assert!(
-            matches!(outcome, Outcome::Deadline),
-            "the timer has no other completion"
-        );
-        // One that had already ended when it was cancelled.
-        if !self.warm {
-            return;
-        }
-        if reactor.now() < self.last_response_ns.saturating_add(COOL_DOWN_NS) {
-            return self.set_deadline(reactor);
-        }
-        self.warm = false;
-        self.pool.cool();
     }
 }

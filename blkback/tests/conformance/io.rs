@@ -1,7 +1,7 @@
 //! Requests that are as they should be: what they move, and what they cost.
 
 use abi::io::blkif::{Operation, Protocol, RawSegment, Status};
-use blkback::worker::COOL_DOWN_NS;
+use blkback::cooling::COOL_DOWN_NS;
 use disk::{DiskError, OpKind};
 
 use crate::support::Host;

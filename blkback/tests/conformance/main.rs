@@ -19,6 +19,7 @@
 //!
 //! Every test ends with no grant mapped, no port bound, no request pending and no deadline set.
 
+mod any_bytes;
 mod connect;
 mod hostile;
 mod io;
