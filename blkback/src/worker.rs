@@ -11,11 +11,11 @@
 //! ```
 //!
 //! Knows nothing of the store, and nothing of a ring's past or future: it exists from connect until
-//! the last request came back. Its guest-facing half, [`Wire`], may go earlier.
+//! the last request came back. Its guest-facing half, the wire, may go earlier.
 //!
 //! Invariant: a request that was taken is in `inflight` until it is answered, exactly once, or
 //! until the wire is gone; data moves only between the disk, a lease and the guest; and nothing
-//! here allocates after [`Worker::new`].
+//! here allocates once a device is connected.
 
 #![deny(
     clippy::indexing_slicing,
