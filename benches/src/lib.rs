@@ -1,1 +1,7 @@
-//! benches
+//! What the benchmarks share: a rig for devices in one process, processors to run on, and the
+//! parts of `halcyon-bench`.
+
+#![deny(unsafe_code)]
+
+pub mod place;
+pub mod rig;

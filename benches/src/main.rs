@@ -1,0 +1,3 @@
+//! `halcyon-bench`: what `halcyon bench` executes.
+
+fn main() {}
