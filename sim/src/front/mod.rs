@@ -15,6 +15,8 @@ use crate::memory::{Frames, GuestMemory};
 
 pub mod blkfront;
 pub mod hostile;
+#[cfg(test)]
+mod tests;
 pub mod workload;
 
 pub use blkfront::{Blkfront, Config, Done, Io, Kind, Outcome, Phase, Properties, Violation};

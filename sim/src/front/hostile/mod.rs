@@ -18,6 +18,7 @@ use xenstore::Event;
 use super::Kernel;
 use super::blkfront::{Blkfront, Config, Phase};
 
+mod random;
 mod script;
 
 pub use script::{Act, Lie, Page, Script};
@@ -81,6 +82,11 @@ impl Hostile {
     /// Whether the script is played.
     pub fn finished(&self) -> bool {
         self.next >= self.script.acts.len()
+    }
+
+    /// The producer index as the ring shows it.
+    pub fn req_prod(&self) -> Option<u32> {
+        self.front.ring().map(|ring| load(ring, REQ_PROD))
     }
 
     /// Responses that the backend published so far, as far as the ring still holds them, oldest

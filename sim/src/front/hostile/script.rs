@@ -1,10 +1,7 @@
-//! What hostile frontends do, as values: one named script per kind of lie, or a mixture from a seed.
+//! What hostile frontends do, as values: one named script per kind of lie.
 
 use abi::io::blkif::{Operation, RawRequest, RawSegment, SLOT_MAX, keys};
-use abi::io::xenbus::XenbusState;
 use abi::{GrantRef, Sector};
-
-use crate::front::workload::random::Random;
 
 /// Where the pages of a malformed request come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +67,7 @@ pub struct Script {
 }
 
 /// A one-page read of sector 0, as malformed requests start from.
-fn read() -> RawRequest {
+pub(super) fn read() -> RawRequest {
     let segment = RawSegment {
         gref: GrantRef(0),
         first_sect: 0,
@@ -84,10 +81,10 @@ fn read() -> RawRequest {
     }
 }
 
-const LEND: Page = Page::Lend { readonly: false };
+pub(super) const LEND: Page = Page::Lend { readonly: false };
 
 impl Script {
-    fn acting(name: &'static str, acts: Vec<Act>) -> Self {
+    pub(super) fn acting(name: &'static str, acts: Vec<Act>) -> Self {
         Self {
             name,
             lies: Vec::new(),
@@ -337,74 +334,5 @@ impl Script {
             Self::protocol_unknown(),
             Self::ring_too_large(),
         ]
-    }
-
-    /// `acts` things in an order that the seed decides. None of them writes to the disk.
-    pub fn random(seed: u64, acts: usize) -> Self {
-        let mut random = Random::new(seed);
-        Self::acting(
-            "random",
-            (0..acts).map(|_| random_act(&mut random)).collect(),
-        )
-    }
-}
-
-fn random_act(random: &mut Random) -> Act {
-    match random.below(16) {
-        0 => Act::Produce(u32::try_from(random.below(40)).unwrap_or(0)),
-        1 => Act::Produce(u32::try_from(random.bits() >> 32).unwrap_or(0)),
-        2 => Act::Scribble(std::array::from_fn(|_| {
-            u32::try_from(random.below(64)).unwrap_or(0)
-        })),
-        3 => Act::Notify(u32::try_from(random.below(100)).unwrap_or(0)),
-        4 => Act::State(u32::try_from(random.below(10)).unwrap_or(0)),
-        5 => Act::State(XenbusState::CONNECTED.0),
-        6 => Act::Revoke,
-        7 => Act::RawSlot(std::array::from_fn(|at| random_byte(random, at))),
-        _ => Act::Request {
-            request: random_request(random),
-            page: random_page(random),
-        },
-    }
-}
-
-/// Any byte; the first, which is the operation, never one that writes.
-fn random_byte(random: &mut Random, at: usize) -> u8 {
-    let [byte, ..] = random.bits().to_le_bytes();
-    let writes = [
-        Operation::WRITE,
-        Operation::WRITE_BARRIER,
-        Operation::DISCARD,
-    ];
-    if at == 0 && writes.contains(&Operation(byte)) {
-        0
-    } else {
-        byte
-    }
-}
-
-fn random_request(random: &mut Random) -> RawRequest {
-    let mut request = read();
-    let [nr_segments, first_sect, last_sect, operation, ..] = random.bits().to_le_bytes();
-    request.id = random.bits();
-    request.nr_segments = nr_segments % 14;
-    request.sector_number = Sector(random.bits() >> random.below(64));
-    request.segments[0].first_sect = first_sect % 10;
-    request.segments[0].last_sect = last_sect % 10;
-    request.operation = Operation(if operation % 4 == 0 {
-        random_byte(random, 0)
-    } else {
-        0
-    });
-    request
-}
-
-fn random_page(random: &mut Random) -> Page {
-    match random.below(8) {
-        0 => Page::Lend { readonly: true },
-        1 => Page::Last,
-        2 => Page::Ring,
-        3 => Page::AsWritten,
-        _ => LEND,
     }
 }

@@ -16,7 +16,6 @@ use super::blkfront::{Blkfront, Done, Io, Kind, Outcome, Phase, Refused, Sectors
 
 mod model;
 mod plan;
-pub(crate) mod random;
 mod stamp;
 
 pub use model::{Initial, Model, Source, UNCERTAIN};
@@ -139,6 +138,11 @@ impl Workload {
     /// What the disk must hold.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What the disk must hold, when the load is over.
+    pub fn into_model(self) -> Model {
+        self.model
     }
 
     /// Requests under way.

@@ -5,8 +5,8 @@
 use abi::Sector;
 use abi::io::blkif::SECTORS_PER_PAGE;
 
-use super::random::Random;
 use crate::front::blkfront::{Io, Kind, Properties, SECTORS_MAX};
+use crate::world::Rng;
 
 /// Sectors of a 4 KiB request.
 const PAGE_SECTORS: u32 = SECTORS_PER_PAGE as u32;
@@ -52,7 +52,7 @@ const MIXED_SEQUENTIAL: u64 = 400;
 /// The choices of a load.
 #[derive(Debug)]
 pub(super) struct Chooser {
-    random: Random,
+    random: Rng,
     pattern: Pattern,
     write: bool,
     disk: Properties,
@@ -64,7 +64,7 @@ impl Chooser {
     pub(super) fn new(plan: &Plan, disk: Properties) -> Self {
         let write = plan.write && !disk.read_only;
         Self {
-            random: Random::new(plan.seed),
+            random: Rng::new(plan.seed),
             pattern: plan.pattern,
             write,
             disk,
