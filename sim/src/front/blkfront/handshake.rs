@@ -1,22 +1,15 @@
-//! The frontend's side of the handshake: states, nodes, the ring's birth and end.
+//! The frontend's side of the handshake: whose state calls for what.
 //!
 //! Knows no request. Follows Linux's `blkback_changed`: what matters is the backend's state as it
 //! reads now, not how often it changed.
 
-use abi::io::blkif::{self, keys, vdisk};
+use abi::DomId;
+use abi::io::blkif::keys;
 use abi::io::xenbus::XenbusState;
-use abi::{DomId, Sector};
-use ring::Front;
-use xenstore::{Batch, Event, Path, Reply, Step, StoreError};
+use xenstore::{Batch, Event, Path, Step};
 
-use super::shadow::Shadow;
-use super::{
-    Backend, Blkfront, Connection, Kernel, Outcome, Phase, Properties, Question, RingPage,
-    Violation,
-};
-
-/// The answers to a batch.
-type Replies = [Result<Reply, StoreError>];
+use super::properties::{Replies, number, text, value};
+use super::{Backend, Blkfront, Kernel, Phase, Question, Violation};
 
 impl Blkfront {
     /// Looks for the backend, as a driver does when it is loaded.
@@ -158,128 +151,6 @@ impl Blkfront {
         }
     }
 
-    /// Makes a ring and a port and writes them where the backend looks.
-    fn publish(&mut self, kernel: &mut Kernel<'_>) {
-        self.phase = Phase::Initialised;
-        match self.make_connection(kernel) {
-            Ok(connection) => {
-                let steps = self.nodes(&connection);
-                self.connection = Some(connection);
-                self.ask(kernel, Question::Publish, Batch::transaction(steps));
-            }
-            Err(why) => self.fail(why),
-        }
-    }
-
-    fn make_connection(&mut self, kernel: &mut Kernel<'_>) -> Result<Connection, String> {
-        let domid = self
-            .backend
-            .as_ref()
-            .map(|backend| backend.domid)
-            .ok_or("no backend")?;
-        let gfn = kernel.frames.take().ok_or("no frame for the ring")?;
-        let page = kernel
-            .memory
-            .page(gfn)
-            .ok_or("a frame beyond the guest's memory")?;
-        let entries = blkif::entries(1, self.config.protocol);
-        let ring = Front::new(RingPage(page), entries, self.config.protocol.stride());
-        let ring = ring.map_err(|corrupt| corrupt.to_string())?;
-        let gref = kernel
-            .grants
-            .grant(domid, gfn, false)
-            .ok_or("no grant for the ring")?;
-        let port = kernel
-            .events
-            .bind_unbound(domid)
-            .map_err(|error| error.to_string())?;
-        Ok(Connection {
-            ring,
-            gref,
-            port,
-            shadow: Shadow::new(entries),
-        })
-    }
-
-    /// What is published, lies included.
-    fn nodes(&self, connection: &Connection) -> Vec<Step> {
-        let protocol = self.config.protocol.name();
-        let mut nodes = vec![
-            (keys::RING_REF, connection.gref.to_string().into_bytes()),
-            (
-                keys::EVENT_CHANNEL,
-                connection.port.to_string().into_bytes(),
-            ),
-        ];
-        if self.config.name_protocol {
-            nodes.push((keys::PROTOCOL, protocol.into()));
-        }
-        for (key, lie) in &self.config.overrides {
-            nodes.retain(|(known, _)| known != key);
-            nodes.extend(lie.clone().map(|value| (*key, value)));
-        }
-        nodes
-            .into_iter()
-            .map(|(key, value)| Step::Write(self.node(key), value))
-            .collect()
-    }
-
-    fn read_properties(&mut self, kernel: &mut Kernel<'_>) {
-        let Some(backend) = &self.backend else { return };
-        let nodes = [
-            keys::SECTORS,
-            keys::SECTOR_SIZE,
-            keys::PHYSICAL_SECTOR_SIZE,
-            keys::FEATURE_FLUSH_CACHE,
-            keys::INFO,
-        ];
-        let reads = nodes
-            .iter()
-            .filter_map(|key| backend.path.join(key).ok())
-            .map(Step::Read);
-        let batch = Batch::new(reads.collect());
-        self.ask(kernel, Question::Properties, batch);
-    }
-
-    fn found_properties(&mut self, kernel: &mut Kernel<'_>, replies: &Replies) {
-        let small = |index| number(replies, index).and_then(|value| u32::try_from(value).ok());
-        let (Some(sectors), Some(sector_size_bytes)) = (number(replies, 0), small(1)) else {
-            return self.fail("a backend without sectors or sector-size".into());
-        };
-        self.properties = Some(Properties {
-            sectors: Sector(sectors),
-            sector_size_bytes,
-            physical_sector_size_bytes: small(2).unwrap_or(sector_size_bytes),
-            flush: small(3) == Some(1),
-            read_only: small(4).unwrap_or(0) & vdisk::READONLY != 0,
-        });
-        if self.phase == Phase::Initialised {
-            self.phase = Phase::Connected;
-            self.switch(kernel, XenbusState::CONNECTED);
-        }
-    }
-
-    /// Takes everything back that the backend had.
-    fn release(&mut self, kernel: &mut Kernel<'_>) {
-        self.phase = Phase::Down;
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
-        // An unbind fails only where the port is gone, with its domain.
-        drop(kernel.events.unbind(connection.port));
-        // What was still in use after its response must be free now; its frame stays unused.
-        for (gref, gfn) in std::mem::take(&mut self.held) {
-            self.end_grant(kernel, gref, gfn);
-        }
-        while let Some(entry) = connection.shadow.take_any() {
-            self.retire(kernel, entry, Outcome::Lost);
-        }
-        let gfn = connection.ring.into_memory().0.gfn();
-        if self.end_grant(kernel, connection.gref, gfn) {
-            kernel.frames.give(gfn);
-        }
-    }
-
     fn read_state(&mut self, kernel: &mut Kernel<'_>) {
         if self
             .asking
@@ -298,11 +169,11 @@ impl Blkfront {
         }
     }
 
-    fn ask(&mut self, kernel: &mut Kernel<'_>, question: Question, batch: Batch) {
+    pub(super) fn ask(&mut self, kernel: &mut Kernel<'_>, question: Question, batch: Batch) {
         self.asking.push((kernel.store.submit(batch), question));
     }
 
-    fn node(&self, key: &str) -> Path {
+    pub(super) fn node(&self, key: &str) -> Path {
         self.config
             .directory
             .join(key)
@@ -314,7 +185,7 @@ impl Blkfront {
         format!("front:{}", self.config.directory)
     }
 
-    fn fail(&mut self, why: String) {
+    pub(super) fn fail(&mut self, why: String) {
         self.phase = Phase::Failed(why);
     }
 
@@ -322,16 +193,4 @@ impl Blkfront {
         self.violations.push(Violation::Ring(corrupt));
         self.fail(corrupt.to_string());
     }
-}
-
-fn value(replies: &Replies, index: usize) -> Option<&[u8]> {
-    replies.get(index)?.as_ref().ok()?.value()
-}
-
-fn text(replies: &Replies, index: usize) -> Option<&str> {
-    std::str::from_utf8(value(replies, index)?).ok()
-}
-
-fn number(replies: &Replies, index: usize) -> Option<u64> {
-    text(replies, index)?.parse().ok()
 }

@@ -9,10 +9,10 @@
 
 use std::collections::VecDeque;
 
-use abi::io::blkif::{Operation, Protocol, SECTORS_PER_PAGE, Status};
+use abi::io::blkif::Protocol;
 use abi::io::xenbus::XenbusState;
-use abi::{DomId, Gfn, GrantRef, Port, Sector};
-use ring::{Corrupt, Front, SharedPages};
+use abi::{DomId, Gfn, GrantRef, Port};
+use ring::{Front, SharedPages};
 use vm_memory::VolatileSlice;
 use xenstore::{BatchId, Path};
 
@@ -20,15 +20,19 @@ use super::Kernel;
 use crate::memory::Page;
 use shadow::{Entry, Shadow};
 
+mod connection;
 mod handshake;
 mod io;
 mod pages;
+mod properties;
+mod request;
 mod shadow;
+mod violation;
 
 pub use pages::Sectors;
-
-/// Most sectors of one request: eleven pages.
-pub const SECTORS_MAX: u32 = 88;
+pub use properties::Properties;
+pub use request::{Done, Io, Kind, Outcome, Refused, SECTORS_MAX};
+pub use violation::Violation;
 
 /// How a frontend presents itself.
 #[derive(Clone, Debug)]
@@ -74,110 +78,6 @@ pub enum Phase {
     Down,
     /// It gave up; why.
     Failed(String),
-}
-
-/// What a backend says of its disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Properties {
-    /// Capacity.
-    pub sectors: Sector,
-    /// Logical sector size in bytes.
-    pub sector_size_bytes: u32,
-    /// Physical sector size in bytes.
-    pub physical_sector_size_bytes: u32,
-    /// Whether FLUSH_DISKCACHE is understood.
-    pub flush: bool,
-    /// Whether writes are refused.
-    pub read_only: bool,
-}
-
-/// What a request does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Read.
-    Read,
-    /// Write.
-    Write,
-    /// Flush; its range is ignored.
-    Flush,
-}
-
-/// A request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Io {
-    /// Do what.
-    pub kind: Kind,
-    /// From where on the disk.
-    pub sector: Sector,
-    /// How much: with `first_sect` at most [`SECTORS_MAX`], 0 for a flush alone.
-    pub sectors: u32,
-    /// Where in its first page the data starts, below 8.
-    pub first_sect: u8,
-    /// The owner's name for it.
-    pub token: u64,
-}
-
-/// A request that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// The request.
-    pub io: Io,
-    /// How it ended.
-    pub outcome: Outcome,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The backend answered.
-    Answered(Status),
-    /// The connection ended before it was answered: a write may have happened or not.
-    Lost,
-}
-
-/// Why a request was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Not connected.
-    #[error("the frontend is not connected")]
-    NotConnected,
-    /// All slots are in use.
-    #[error("the ring is full")]
-    RingFull,
-    /// The guest has no free frame or grant.
-    #[error("the guest is out of frames or grants")]
-    NoMemory,
-    /// No data, or more than eleven pages hold.
-    #[error("a request of an impossible size")]
-    Size,
-}
-
-/// The backend broke the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    /// A response to nothing that was ever asked.
-    #[error("response with the unknown id {0:#x}")]
-    UnknownId(u64),
-    /// A second response to one request.
-    #[error("second response with the id {0:#x}")]
-    Duplicate(u64),
-    /// A response that names another operation than the request.
-    #[error("response to {asked} that says {answered}")]
-    WrongOperation {
-        /// Of the request.
-        asked: Operation,
-        /// Of the response.
-        answered: Operation,
-    },
-    /// A page still in use after the response that ended its request, or after the connection.
-    #[error("grant {0} still in use by the backend")]
-    GrantInUse(GrantRef),
-    /// A read wrote to a part of a page that was not asked for.
-    #[error("page content changed outside of the segment at sector {0} of the page")]
-    OutsideSegment(u8),
-    /// The response index moved where it must not.
-    #[error("{0}")]
-    Ring(Corrupt),
 }
 
 /// What a frontend counted.
@@ -309,29 +209,6 @@ impl Blkfront {
             self.held.push((gref, gfn));
         }
         ended
-    }
-}
-
-impl Kind {
-    /// As it goes on the wire.
-    pub fn operation(self) -> Operation {
-        match self {
-            Self::Read => Operation::READ,
-            Self::Write => Operation::WRITE,
-            Self::Flush => Operation::FLUSH_DISKCACHE,
-        }
-    }
-}
-
-impl Io {
-    /// Pages that it needs, or `None` if it is of an impossible size.
-    pub fn pages(&self) -> Option<usize> {
-        if self.kind == Kind::Flush {
-            return Some(0);
-        }
-        let end = self.sectors.checked_add(u32::from(self.first_sect))?;
-        let possible = self.sectors > 0 && self.first_sect < SECTORS_PER_PAGE && end <= SECTORS_MAX;
-        possible.then(|| end.div_ceil(u32::from(SECTORS_PER_PAGE)) as usize)
     }
 }
 

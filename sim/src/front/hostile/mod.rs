@@ -18,6 +18,7 @@ use xenstore::Event;
 use super::Kernel;
 use super::blkfront::{Blkfront, Config, Phase};
 
+mod catalogue;
 mod random;
 mod script;
 

@@ -7,7 +7,8 @@ use abi::Sector;
 use abi::io::blkif::{Operation, RawRequest};
 use abi::io::xenbus::XenbusState;
 
-use super::script::{Act, LEND, Page, Script, read};
+use super::catalogue::{LEND, read};
+use super::script::{Act, Page, Script};
 use crate::world::Rng;
 
 impl Script {

@@ -112,3 +112,19 @@ fn a_backend_that_gives_up_before_connecting_is_followed() {
     town.settle_front(&mut front);
     assert_eq!((front.phase(), town.lent()), (&Phase::Down, 0));
 }
+
+#[test]
+fn a_backend_with_impossible_sectors_is_not_used() {
+    let mut town = Town::new();
+    let mut front = Blkfront::new(honest());
+    front.start(&mut town.kernel());
+    town.backend.offer(&town.host);
+    town.settle_front(&mut front);
+    town.backend.set(&town.host, "sector-size", "520");
+    town.backend.attach(&town.host);
+    town.settle_front(&mut front);
+    assert_eq!(
+        *front.phase(),
+        Phase::Failed("a backend with sectors of 520 bytes".into())
+    );
+}

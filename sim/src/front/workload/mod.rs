@@ -9,15 +9,16 @@
 
 use abi::Sector;
 use abi::io::blkif::Status;
-use telemetry::Distribution;
 
 use super::Kernel;
 use super::blkfront::{Blkfront, Done, Io, Kind, Outcome, Phase, Refused, Sectors};
 
+mod counts;
 mod model;
 mod plan;
 mod stamp;
 
+pub use counts::{Counts, Mismatch, Progress};
 pub use model::{Initial, Model, Source, UNCERTAIN};
 use plan::Chooser;
 pub use plan::{Pattern, Plan};
@@ -27,59 +28,6 @@ pub use stamp::{Block, stamp};
 const MISMATCHES_KEPT: usize = 16;
 /// Requests that are given up in one step because they would overlap one under way.
 const ATTEMPTS: u32 = 8;
-
-/// Whether a load has come to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Requests are under way, or can be submitted in the next step.
-    Running,
-    /// All that was planned is answered.
-    Finished,
-    /// The frontend is not connected and nothing is under way.
-    Stuck,
-}
-
-/// A sector that did not hold what it must.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mismatch {
-    /// Which.
-    pub sector: Sector,
-    /// The generation that it should have held, [`UNCERTAIN`] where there were several.
-    pub generation: u32,
-    /// Its first bytes.
-    pub found: [u8; 16],
-}
-
-/// What became of a load.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Requests answered or lost, of all kinds.
-    pub requests: u64,
-    /// Of these, reads.
-    pub reads: u64,
-    /// Of these, writes.
-    pub writes: u64,
-    /// Of these, flushes.
-    pub flushes: u64,
-    /// Answered with an error.
-    pub errors: u64,
-    /// Answered with EOPNOTSUPP.
-    pub unsupported: u64,
-    /// Never answered.
-    pub lost: u64,
-    /// Bytes of successful reads and writes.
-    pub bytes: u64,
-    /// Bytes read and found as they must be.
-    pub verified_bytes: u64,
-    /// Sectors read and found otherwise.
-    pub mismatched: u64,
-    /// From submission to answer.
-    pub latency: Distribution,
-    /// When the first request was submitted.
-    pub first_ns: u64,
-    /// When the last answer was seen.
-    pub last_ns: u64,
-}
 
 /// A request under way.
 #[derive(Debug)]
