@@ -33,7 +33,11 @@ impl Distribution {
     /// The buckets that are not empty: the shortest duration of each and the count in it. What
     /// [`Distribution::record_many`] takes back in another process.
     pub fn entries(&self) -> impl Iterator<Item = (u64, u64)> {
-        let counted = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        let counted = self
+            .buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0);
         counted.map(|(bucket, count)| (bucket_start_ns(bucket), *count))
     }
 
