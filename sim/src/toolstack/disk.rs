@@ -106,13 +106,14 @@ impl Disk {
         Ok(steps.transaction())
     }
 
-    /// Both directories and the record go, in one transaction.
+    /// Both directories and the record go. That one does not exist is no failure
+    /// ([`super::wait::clear`]), so this is no transaction.
     pub fn remove(&self) -> Result<Batch, BadPath> {
         let mut steps = Steps::default();
         for path in [self.frontend(), self.backend(), self.record()] {
             steps.remove(&path)?;
         }
-        Ok(steps.transaction())
+        Ok(steps.separate())
     }
 
     /// Libxl's own copy.

@@ -68,8 +68,8 @@ impl Domain {
         Ok(steps.transaction())
     }
 
-    /// Everything of the domain goes, the backend directories of its devices included, in one
-    /// transaction. The `/vm` directory stays if the domain is about to come back (`xl reboot`).
+    /// Everything of the domain goes, the backend directories of its devices included. That a node
+    /// does not exist is no failure ([`super::wait::clear`]), so this is no transaction. The `/vm` directory stays if the domain is about to come back (`xl reboot`).
     pub fn remove(&self, returns: bool) -> Result<Batch, BadPath> {
         let mut steps = Steps::default();
         for kind in super::disk::KINDS {
@@ -84,7 +84,7 @@ impl Domain {
         if !returns {
             steps.remove(&format!("/vm/{}", self.uuid))?;
         }
-        Ok(steps.transaction())
+        Ok(steps.separate())
     }
 }
 

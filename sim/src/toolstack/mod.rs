@@ -61,6 +61,10 @@ impl Steps {
         Ok(())
     }
 
+    fn separate(self) -> Batch {
+        Batch::new(self.steps)
+    }
+
     fn transaction(self) -> Batch {
         Batch::transaction(self.steps)
     }

@@ -61,13 +61,26 @@ pub fn run(store: &mut Store, batch: Batch) -> Result<(), Error> {
         .map_err(Error::from)
 }
 
+/// Runs a batch of removals: what does not exist needs no removing.
+pub fn clear(store: &mut Store, batch: Batch) -> Result<(), Error> {
+    let replies = store.run(batch)?.into_iter();
+    let failures = replies.filter_map(Result::err);
+    match failures
+        .into_iter()
+        .find(|error| *error != StoreError::NotFound)
+    {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
 /// Attaches a disk: returns when the backend has opened it and awaits the frontend.
 pub fn plug(store: &mut Store, disk: &Disk, patience: Duration) -> Result<(), Error> {
     run(store, disk.attach()?)?;
     match wait_for(store, &disk.backend(), XenbusState::INIT_WAIT, patience) {
         Ok(()) => run(store, disk.script_done()?),
         Err(error) => {
-            run(store, disk.remove()?)?;
+            clear(store, disk.remove()?)?;
             Err(error)
         }
     }
@@ -83,7 +96,7 @@ pub fn unplug(store: &mut Store, disk: &Disk, patience: Duration) -> Result<(), 
 /// The second half of [`unplug`].
 pub fn detach(store: &mut Store, disk: &Disk, patience: Duration) -> Result<(), Error> {
     wait_for(store, &disk.backend(), XenbusState::CLOSED, patience)?;
-    run(store, disk.remove()?)
+    clear(store, disk.remove()?)
 }
 
 /// Waits until the backend in directory `backend` has reached at least the state `wanted`.

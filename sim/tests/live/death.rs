@@ -9,39 +9,30 @@ use sim::live::{DomainInfo, Error, STORE_SOCKET};
 use xen::conformance::{BackendSide, GuestSide};
 use xenstore::blocking::Store;
 
-use crate::support::LiveHost;
 use crate::support::backend::{LocalBackend, start_holding};
 use crate::support::guest::RemoteGuest;
+use crate::support::{self, LiveHost};
 
 /// Clients of the test that looks for leaks.
 const COMING_AND_GOING: usize = 200;
 
 /// One trial for each claim, with a host of its own.
 pub(crate) fn trials() -> Vec<Trial> {
-    macro_rules! claims {
-        ($($name:ident),* $(,)?) => {
-            vec![$(trial(stringify!($name), $name)),*]
-        };
-    }
-    claims![
-        a_killed_backends_grants_can_be_ended,
-        a_killed_backends_ports_can_be_bound_again,
-        only_the_dead_guests_watchers_hear_of_it,
-        a_dead_guests_domain_is_dying_until_it_is_destroyed,
-        a_destroyed_domain_stays_while_its_pages_are_mapped,
-        a_domain_has_one_guest_in_its_life,
-        clients_that_come_and_go_leave_nothing,
-        a_store_client_that_makes_no_sense_is_dropped_alone,
-        a_host_does_not_run_while_events_and_grants_are_used,
-        a_second_host_in_a_directory_is_refused,
-    ]
-}
-
-fn trial(name: &str, check: fn(&LiveHost)) -> Trial {
-    Trial::test(format!("death::{name}"), move || {
-        check(&LiveHost::start());
-        Ok(())
-    })
+    support::trials(
+        "death",
+        support::claims![
+            a_killed_backends_grants_can_be_ended,
+            a_killed_backends_ports_can_be_bound_again,
+            only_the_dead_guests_watchers_hear_of_it,
+            a_dead_guests_domain_is_dying_until_it_is_destroyed,
+            a_destroyed_domain_stays_while_its_pages_are_mapped,
+            a_domain_has_one_guest_in_its_life,
+            clients_that_come_and_go_leave_nothing,
+            a_store_client_that_makes_no_sense_is_dropped_alone,
+            a_host_does_not_run_while_events_and_grants_are_used,
+            a_second_host_in_a_directory_is_refused,
+        ],
+    )
 }
 
 fn info(host: &LiveHost, domid: DomId) -> Option<DomainInfo> {

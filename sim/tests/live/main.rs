@@ -5,6 +5,7 @@
 mod conformance;
 mod death;
 mod support;
+mod toolstack;
 
 use libtest_mimic::Arguments;
 
@@ -14,6 +15,7 @@ fn main() {
     }
     let mut trials = conformance::trials();
     trials.extend(death::trials());
+    trials.extend(toolstack::trials());
     // A process that one trial starts would hold the descriptors of the others until it executes,
     // and put off the end of connections that they have closed.
     let mut arguments = Arguments::from_args();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use libtest_mimic::Trial;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sim::live::host::Host;
@@ -21,6 +22,28 @@ const PART: &str = "--part";
 
 /// Memory of a test's guests: 16 MiB, as the smallest that the demo runs.
 pub(crate) const MEMORY_BYTES: u64 = 16 << 20;
+
+/// A claim about a host, and its name.
+pub(crate) type Claim = (&'static str, fn(&LiveHost));
+
+/// Claims by the names of their functions.
+macro_rules! claims {
+    ($($name:ident),* $(,)?) => {
+        &[$((stringify!($name), $name as fn(&$crate::support::LiveHost))),*]
+    };
+}
+pub(crate) use claims;
+
+/// One trial for each claim, with a host of its own.
+pub(crate) fn trials(subject: &str, claims: &[Claim]) -> Vec<Trial> {
+    let trial = |&(name, check): &Claim| {
+        Trial::test(format!("{subject}::{name}"), move || {
+            check(&LiveHost::start());
+            Ok(())
+        })
+    };
+    claims.iter().map(trial).collect()
+}
 
 /// Plays a part if the command line asks for one; the binary's `main` then has nothing to do.
 pub(crate) fn plays_a_part() -> bool {
