@@ -78,10 +78,10 @@ impl Arrays {
             let why = format_args!("port {remote_port} does not wait for domain {owner}");
             return Err(Failure::new(libc::EINVAL, why));
         }
+        let fds = self.get(remote)?.descriptors()?;
         let port = self.get_mut(array)?.allocate()?;
         let there = self.get_mut(remote)?;
         let remote_owner = there.owner;
-        let fds = there.descriptors()?;
         there.neighbours.insert(array);
         there.set(
             remote_port,
