@@ -52,7 +52,15 @@ impl Broker {
     pub fn new() -> io::Result<(Self, PipeReader)> {
         let (answer, answers) = channel();
         let (heard, bell) = io::pipe()?;
-        Ok((Self { bell: Arc::new(bell), answers, answer, pending: 0 }, heard))
+        Ok((
+            Self {
+                bell: Arc::new(bell),
+                answers,
+                answer,
+                pending: 0,
+            },
+            heard,
+        ))
     }
 
     /// Images asked for and not yet answered.
@@ -71,7 +79,9 @@ impl Broker {
             drop(answer.send((image.owner, result)));
             drop((&*bell).write(b"."));
         };
-        let builder = thread::Builder::new().name("halcyon-image".into()).stack_size(STACK_BYTES);
+        let builder = thread::Builder::new()
+            .name("halcyon-image".into())
+            .stack_size(STACK_BYTES);
         if let Err(error) = builder.spawn(work) {
             let refusal = Refusal::new(Refusal::ENOMEM, &error);
             drop(self.answer.send((owner, Err(refusal))));
@@ -98,15 +108,23 @@ fn open(image: &Image) -> Result<Prepared, Refusal> {
     for warning in &prepared.warnings {
         tracing::warn!("{}: {warning}", spec.path.display());
     }
-    lock::wait(prepared.fd.as_fd(), lock::Mode::of(image.read_only), lock::LIMIT)
-        .map_err(|error| refused(&spec.path, libc::EBUSY, &error.to_string()))?;
+    lock::wait(
+        prepared.fd.as_fd(),
+        lock::Mode::of(image.read_only),
+        lock::LIMIT,
+    )
+    .map_err(|error| refused(&spec.path, libc::EBUSY, &error.to_string()))?;
     Ok(prepared)
 }
 
 fn open_path(path: &Path, read_only: bool) -> io::Result<File> {
     // The standard library adds O_CLOEXEC; `prepare` adds O_DIRECT, which open() would refuse
     // without a word.
-    OpenOptions::new().read(true).write(!read_only).custom_flags(OPEN_FLAGS).open(path)
+    OpenOptions::new()
+        .read(true)
+        .write(!read_only)
+        .custom_flags(OPEN_FLAGS)
+        .open(path)
 }
 
 /// What the system said, in words that name the remedy.
@@ -127,5 +145,8 @@ fn errno(error: &io::Error) -> i32 {
 }
 
 fn refused(path: &Path, errno: i32, why: &str) -> Refusal {
-    Refusal::new(errno, &io::Error::other(format!("{}: {why}", path.display())))
+    Refusal::new(
+        errno,
+        &io::Error::other(format!("{}: {why}", path.display())),
+    )
 }

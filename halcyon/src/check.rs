@@ -40,7 +40,11 @@ pub struct Line {
 }
 
 fn line(verdict: Verdict, what: &'static str, text: impl Into<String>) -> Line {
-    Line { verdict, what, text: text.into() }
+    Line {
+        verdict,
+        what,
+        text: text.into(),
+    }
 }
 
 /// Prints every line; fails if one of them does.
@@ -54,9 +58,16 @@ pub fn run() -> Result<(), Failure> {
         };
         println!("{word:<5} {:<14} {}", line.what, line.text);
     }
-    match lines.iter().filter(|line| line.verdict == Verdict::Fail).count() {
+    match lines
+        .iter()
+        .filter(|line| line.verdict == Verdict::Fail)
+        .count()
+    {
         0 => Ok(()),
-        count => Err(Failure::new(Exit::Failed, format!("{count} of these must be mended first"))),
+        count => Err(Failure::new(
+            Exit::Failed,
+            format!("{count} of these must be mended first"),
+        )),
     }
 }
 
@@ -66,7 +77,10 @@ fn all() -> Vec<Line> {
     let on_xen = Path::new("/dev/xen").exists();
     vec![
         kernel(text("/proc/sys/kernel/osrelease").trim()),
-        io_uring(text("/proc/sys/kernel/io_uring_disabled").trim(), crate::proc::user_id() == 0),
+        io_uring(
+            text("/proc/sys/kernel/io_uring_disabled").trim(),
+            crate::proc::user_id() == 0,
+        ),
         memlock(soft_limit(&limits, "Max locked memory")),
         open_files(soft_limit(&limits, "Max open files")),
         xen_devices(&|path| Path::new(path).exists()),
@@ -76,16 +90,25 @@ fn all() -> Vec<Line> {
 }
 
 fn kernel(release: &str) -> Line {
-    let mut numbers = release.split(['.', '-']).map(|word| word.parse::<u32>().ok());
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|word| word.parse::<u32>().ok());
     let found = numbers.next().flatten().zip(numbers.next().flatten());
     match found {
         Some(version) if version >= KERNEL_MIN => line(Verdict::Ok, "kernel", release),
         Some(_) => line(
             Verdict::Fail,
             "kernel",
-            format!("{release} is too old: boot Linux {}.{} or later", KERNEL_MIN.0, KERNEL_MIN.1),
+            format!(
+                "{release} is too old: boot Linux {}.{} or later",
+                KERNEL_MIN.0, KERNEL_MIN.1
+            ),
         ),
-        None => line(Verdict::Warn, "kernel", format!("release {release:?} is not understood")),
+        None => line(
+            Verdict::Warn,
+            "kernel",
+            format!("release {release:?} is not understood"),
+        ),
     }
 }
 
@@ -99,7 +122,11 @@ fn io_uring(disabled: &str, root: bool) -> Line {
             "io_uring",
             "only for members of kernel.io_uring_group: join it, or sysctl kernel.io_uring_disabled=0",
         ),
-        _ => line(Verdict::Fail, "io_uring", "forbidden: sysctl kernel.io_uring_disabled=0"),
+        _ => line(
+            Verdict::Fail,
+            "io_uring",
+            "forbidden: sysctl kernel.io_uring_disabled=0",
+        ),
     }
 }
 
@@ -112,7 +139,10 @@ fn memlock(limit: Option<u64>) -> Line {
         Some(bytes) => line(
             Verdict::Warn,
             "locked memory",
-            format!("{} KiB: raise it to 1024 or more (ulimit -l, LimitMEMLOCK=)", bytes >> 10),
+            format!(
+                "{} KiB: raise it to 1024 or more (ulimit -l, LimitMEMLOCK=)",
+                bytes >> 10
+            ),
         ),
     }
 }
@@ -141,7 +171,10 @@ fn xen_devices(exists: &dyn Fn(&str) -> bool) -> Line {
     if missing.is_empty() {
         return line(Verdict::Ok, "/dev/xen", "evtchn, gntdev, xenbus");
     }
-    let text = format!("{} missing: modprobe xen-evtchn xen-gntdev", missing.join(", "));
+    let text = format!(
+        "{} missing: modprobe xen-evtchn xen-gntdev",
+        missing.join(", ")
+    );
     line(Verdict::Fail, "/dev/xen", text)
 }
 
@@ -168,7 +201,10 @@ fn maptrack(on_xen: bool, frames: Option<u64>) -> Line {
         (true, Some(frames)) => line(
             Verdict::Ok,
             "maptrack",
-            format!("{frames} frames: {} mapped grants for this domain", frames * MAPS_PER_FRAME),
+            format!(
+                "{frames} frames: {} mapped grants for this domain",
+                frames * MAPS_PER_FRAME
+            ),
         ),
         (true, None) => line(
             Verdict::Warn,
@@ -210,8 +246,14 @@ mod tests {
     fn limits_are_read_from_the_soft_column() {
         let text = "Max open files            256                  4096                 files\n\
                     Max locked memory         unlimited            unlimited            bytes\n";
-        assert_eq!(open_files(soft_limit(text, "Max open files")).verdict, Verdict::Warn);
-        assert_eq!(memlock(soft_limit(text, "Max locked memory")).verdict, Verdict::Ok);
+        assert_eq!(
+            open_files(soft_limit(text, "Max open files")).verdict,
+            Verdict::Warn
+        );
+        assert_eq!(
+            memlock(soft_limit(text, "Max locked memory")).verdict,
+            Verdict::Ok
+        );
     }
 
     #[test]

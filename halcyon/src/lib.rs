@@ -8,6 +8,7 @@
 pub mod broker;
 pub mod check;
 pub mod cli;
+pub mod demo;
 pub mod error;
 pub mod guest;
 pub mod log;

@@ -28,7 +28,10 @@ pub fn to_stderr(max: Level) {
 /// The level that `HALCYON_LOG` names, or `default`.
 #[must_use]
 pub fn level_from_environment(default: Level) -> Level {
-    std::env::var("HALCYON_LOG").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var("HALCYON_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// The syslog priority of a level, as `sd-daemon(3)` spells it.
@@ -51,9 +54,16 @@ impl Subscriber for Stderr {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
+        let mut line = Line {
+            bytes: [0; LINE_BYTES],
+            len: 0,
+        };
         let level = *event.metadata().level();
-        let head = if self.journal { prefix(level) } else { "halcyon: " };
+        let head = if self.journal {
+            prefix(level)
+        } else {
+            "halcyon: "
+        };
         line.push(head);
         event.record(&mut line);
         line.finish();
@@ -115,14 +125,20 @@ mod tests {
 
     #[test]
     fn control_bytes_of_a_guest_do_not_reach_the_terminal() {
-        let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
+        let mut line = Line {
+            bytes: [0; LINE_BYTES],
+            len: 0,
+        };
         line.push("a\x1b[2J\nb");
         assert_eq!(&line.bytes[..line.len], b"a [2J b");
     }
 
     #[test]
     fn an_overlong_line_is_cut_not_lost() {
-        let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
+        let mut line = Line {
+            bytes: [0; LINE_BYTES],
+            len: 0,
+        };
         line.push(&"x".repeat(4 * LINE_BYTES));
         assert_eq!(line.len, LINE_BYTES - 1);
     }

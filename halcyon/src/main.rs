@@ -8,7 +8,7 @@ use clap::Parser as _;
 use halcyon::cli::args::{Cli, Command};
 use halcyon::cli::{bench, place};
 use halcyon::error::{Exit, Failure};
-use halcyon::{check, guest, log, simctl, stats, vm};
+use halcyon::{check, demo, guest, log, simctl, stats, vm};
 
 fn main() -> ExitCode {
     log::to_stderr(log::level_from_environment(tracing::Level::INFO));
@@ -32,6 +32,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::run(),
         Command::Bench(args) => bench::run(args),
         Command::Guest(args) => guest::run(&place::sim_dir(cli.platform)?, args),
-        Command::Demo(_) => Ok(()),
+        Command::Demo(args) => demo::run(&args),
     }
 }

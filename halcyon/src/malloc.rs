@@ -3,7 +3,10 @@
 //! UNSAFETY: mallopt and malloc_trim are calls of the C library with integers for arguments. Other
 //! C libraries than glibc have neither, and need neither.
 
-#![expect(unsafe_code, reason = "mallopt and malloc_trim are calls of the C library")]
+#![expect(
+    unsafe_code,
+    reason = "mallopt and malloc_trim are calls of the C library"
+)]
 
 /// One arena for all threads (a helper thread's own would cost pages that stay), and large blocks
 /// go back to the system when freed.

@@ -1,27 +1,34 @@
-//! SIGTERM and SIGINT as a descriptor, so that they arrive where everything else arrives.
+//! SIGTERM and SIGINT as something to read or to wait for, so that no handler is needed.
 //!
-//! UNSAFETY: three calls of the C library, which has no safe wrapper among our dependencies. It
+//! UNSAFETY: calls of the C library, which has no safe wrapper among our dependencies. It
 //! knows nothing of what the signals lead to.
 //!
-//! Invariant: after [`descriptor`] the two signals are blocked in this thread and in every thread
-//! it starts, and pending ones wait in the descriptor.
+//! Invariant: after [`block`] or [`descriptor`] the two signals are blocked in this thread and in
+//! every thread it starts, and pending ones wait.
 
-#![expect(unsafe_code, reason = "signal sets and signalfd are calls of the C library")]
+#![expect(
+    unsafe_code,
+    reason = "signal sets and signalfd are calls of the C library"
+)]
 
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
-/// Bytes of one `struct signalfd_siginfo`: what one read must have room for.
-pub const RECORD_BYTES: usize = 128;
-
-/// Blocks SIGTERM and SIGINT and returns the non-blocking descriptor that they can be read from.
-pub fn descriptor() -> io::Result<OwnedFd> {
+/// Blocks SIGTERM and SIGINT in this thread and in those it starts.
+pub fn block() -> io::Result<()> {
     let set = stop_signals()?;
+    let old = std::ptr::null_mut();
     // SAFETY: `set` is initialised, and no old mask is asked for.
-    let blocked = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-    if blocked != 0 {
-        return Err(io::Error::from_raw_os_error(blocked));
+    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, old) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
+}
+
+/// Blocks the two signals and returns the non-blocking descriptor that they can be read from.
+pub fn descriptor() -> io::Result<OwnedFd> {
+    block()?;
+    let set = stop_signals()?;
     // SAFETY: `set` is initialised; -1 asks for a new descriptor.
     let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
     if fd < 0 {
@@ -29,6 +36,17 @@ pub fn descriptor() -> io::Result<OwnedFd> {
     }
     // SAFETY: the call above just returned it, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sleeps until one of the two signals, blocked before, arrives.
+pub fn wait() -> io::Result<()> {
+    let set = stop_signals()?;
+    let mut signal = 0;
+    // SAFETY: both pointers are to values of this frame.
+    match unsafe { libc::sigwait(&raw const set, &raw mut signal) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
 }
 
 fn stop_signals() -> io::Result<libc::sigset_t> {

@@ -20,12 +20,19 @@ pub fn run(state: &Path, args: &StatsArgs) -> Result<(), Failure> {
     let mut vms = Vec::new();
     for uuid in uuids(state)? {
         let wanted = args.uuid.is_empty() || args.uuid.iter().any(|start| uuid.starts_with(start));
-        if let Some(snapshot) = wanted.then(|| read(&state.join(&uuid))).transpose()?.flatten() {
+        if let Some(snapshot) = wanted
+            .then(|| read(&state.join(&uuid)))
+            .transpose()?
+            .flatten()
+        {
             vms.push((uuid, snapshot));
         }
     }
     if vms.is_empty() && !args.json && !args.prometheus {
-        eprintln!("halcyon: no VM process has counters below {}", state.display());
+        eprintln!(
+            "halcyon: no VM process has counters below {}",
+            state.display()
+        );
     }
     print!("{}", render(&vms, args));
     Ok(())
@@ -36,7 +43,9 @@ pub fn read(vm_dir: &Path) -> Result<Option<Snapshot>, Failure> {
     let path = vm_dir.join(FILE);
     match Snapshot::read(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        result => result.map(Some).doing(|| format!("read {}", path.display())),
+        result => result
+            .map(Some)
+            .doing(|| format!("read {}", path.display())),
     }
 }
 
@@ -54,14 +63,20 @@ fn uuids(state: &Path) -> Result<Vec<String>, Failure> {
 fn render(vms: &[(String, Snapshot)], args: &StatsArgs) -> String {
     if args.json {
         let vm = |(uuid, snapshot): &(String, Snapshot)| {
-            format!("{}:{}", serde_json::Value::from(uuid.as_str()), export::json(snapshot))
+            format!(
+                "{}:{}",
+                serde_json::Value::from(uuid.as_str()),
+                export::json(snapshot)
+            )
         };
         return format!("{{{}}}\n", vms.iter().map(vm).collect::<Vec<_>>().join(","));
     }
     if args.prometheus {
         return export::prometheus(&together(vms));
     }
-    vms.iter().map(|(uuid, snapshot)| format!("{uuid}\n{}", export::text(snapshot))).collect()
+    vms.iter()
+        .map(|(uuid, snapshot)| format!("{uuid}\n{}", export::text(snapshot)))
+        .collect()
 }
 
 /// One snapshot of all VMs: metrics of one name must stand together, whosever they are.
@@ -73,7 +88,9 @@ fn together(vms: &[(String, Snapshot)]) -> Snapshot {
             block
         })
     });
-    Snapshot { blocks: blocks.collect() }
+    Snapshot {
+        blocks: blocks.collect(),
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +108,11 @@ mod tests {
     }
 
     fn args(json: bool, prometheus: bool) -> StatsArgs {
-        StatsArgs { json, prometheus, uuid: Vec::new() }
+        StatsArgs {
+            json,
+            prometheus,
+            uuid: Vec::new(),
+        }
     }
 
     #[test]

@@ -34,6 +34,10 @@ mod tests {
     #[test]
     fn a_missing_benchmark_binary_says_how_to_build_it() {
         let failure = beside(Path::new("/nonexistent/halcyon")).unwrap_err();
-        assert!(failure.to_string().contains("cargo build --release -p benches"));
+        assert!(
+            failure
+                .to_string()
+                .contains("cargo build --release -p benches")
+        );
     }
 }

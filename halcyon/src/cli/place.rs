@@ -31,7 +31,11 @@ impl std::str::FromStr for PlatformArg {
 /// environment names.
 pub fn platform(asked: Option<PlatformArg>) -> Result<PlatformArg, Failure> {
     let sim = std::env::var_os("HALCYON_SIM").filter(|dir| !dir.is_empty());
-    choose(asked, Path::new("/dev/xen").exists(), sim.map(PathBuf::from))
+    choose(
+        asked,
+        Path::new("/dev/xen").exists(),
+        sim.map(PathBuf::from),
+    )
 }
 
 fn choose(

@@ -8,45 +8,31 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, PipeWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::error::{Doing as _, Failure};
 use crate::guest::wire::{Line, Order, Said};
 
-/// How long anything but a load may take before the demo gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
 /// How long processes get to end by themselves.
-const ENDING: Duration = Duration::from_secs(15);
-
-/// The simulated host's process; it ends when its standard input does.
-#[derive(Debug)]
-pub struct Host {
-    child: Child,
-}
-
-/// One guest and the process that serves it.
-#[derive(Debug)]
-pub struct Pair {
-    /// The guest's domain.
-    pub domid: u16,
-    /// Its UUID.
-    pub uuid: String,
-    /// Serves it.
-    pub vm: Child,
-    /// Plays it.
-    pub guest: Child,
-    orders: Option<ChildStdin>,
-}
+const ENDING: Duration = Duration::from_secs(20);
 
 /// Where processes come from and where they say things.
+#[derive(Debug)]
 pub struct Stage {
     program: PathBuf,
     platform: String,
     log: File,
     said: PipeWriter,
     lines: Receiver<Line>,
+}
+
+/// A process; killed when dropped, if it has not ended by then.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    who: String,
+    input: Option<ChildStdin>,
 }
 
 impl Stage {
@@ -64,157 +50,167 @@ impl Stage {
                 }
             }
         });
-        Ok(Self { program, platform: format!("sim:{}", dir.display()), log, said, lines })
-    }
-
-    /// Starts the simulated host and waits until it takes calls.
-    pub fn host(&self) -> Result<Host, Failure> {
-        let mut child = self
-            .command(&["sim", "start", "--foreground", "--while-stdin"])?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .doing(|| "start the simulated host".into())?;
-        let out = child.stdout.take().map(BufReader::new);
-        let first = out.and_then(|out| out.lines().next()).and_then(Result::ok);
-        first.map(|_| Host { child }).ok_or_else(|| {
-            Failure::failed("the simulated host did not start; its log says why")
+        Ok(Self {
+            program,
+            platform: format!("sim:{}", dir.display()),
+            log,
+            said,
+            lines,
         })
     }
 
-    /// Starts the process that serves `domid` and the one that plays it.
-    pub fn pair(&self, domid: u16, uuid: String, guest: &[String]) -> Result<Pair, Failure> {
+    /// Starts the simulated host and waits until it takes calls. It ends when its input does.
+    pub fn host(&self) -> Result<Process, Failure> {
+        let args = ["sim", "start", "--foreground", "--while-stdin"];
+        let mut host = self.start("the simulated host", &args, Stdio::piped(), Stdio::piped())?;
+        let greeting = host
+            .child
+            .stdout
+            .take()
+            .map(|out| BufReader::new(out).lines().next());
+        match greeting.flatten() {
+            Some(Ok(_)) => Ok(host),
+            _ => Err(Failure::failed("the simulated host did not start")),
+        }
+    }
+
+    /// Starts the process that serves `domid`.
+    pub fn serve(&self, domid: u16) -> Result<Process, Failure> {
+        let who = format!("the process that serves domain {domid}");
+        let args = ["vm", "--domid", &domid.to_string()];
+        self.start(&who, &args, Stdio::null(), Stdio::null())
+    }
+
+    /// Starts the process that plays the guest of `domid`. It ends when its input does.
+    pub fn play(&self, domid: u16, args: &[&str]) -> Result<Process, Failure> {
         let number = domid.to_string();
-        let vm = self
-            .command(&["vm", "--domid", &number])?
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .doing(|| format!("start the process that serves domain {domid}"))?;
+        let all = [&["guest", "--orders", "--domid", &number], args].concat();
         let said = self.said.try_clone().doing(|| "duplicate a pipe".into())?;
-        let mut player = self
-            .command(&["guest", "--orders", "--domid", &number])?
-            .args(guest)
-            .stdin(Stdio::piped())
-            .stdout(said)
-            .spawn()
-            .doing(|| format!("start the guest of domain {domid}"))?;
-        let orders = player.stdin.take();
-        Ok(Pair { domid, uuid, vm, guest: player, orders })
+        self.start(
+            &format!("the guest of domain {domid}"),
+            &all,
+            Stdio::piped(),
+            said.into(),
+        )
     }
 
     /// The next thing that any guest says, or `None` when `until` has passed.
     pub fn said(&self, until: Instant) -> Option<Line> {
-        match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+            .ok()
     }
 
-    /// Waits until every one of `pairs` has said something that `take` accepts; what it does not
-    /// accept but a failure is passed over.
+    /// Waits until `count` guests have said something that `take` accepts. A guest that failed is a
+    /// failure; whatever else is said goes to `take` too, and is passed over if it says no.
     pub fn all_said<T>(
         &self,
-        pairs: &[Pair],
+        count: usize,
         within: Duration,
         what: &str,
-        mut take: impl FnMut(&Line) -> Option<T>,
+        mut take: impl FnMut(Line) -> Option<T>,
     ) -> Result<Vec<T>, Failure> {
         let until = Instant::now() + within;
-        let mut taken = Vec::new();
-        while taken.len() < pairs.len() {
-            let Some(line) = self.said(until) else {
-                let missing = pairs.len() - taken.len();
-                let total = pairs.len();
-                let text = format!("{missing} of {total} guests did not say {what} in time");
-                return Err(Failure::failed(text));
-            };
-            if let Said::Failed(text) = &line.said {
-                return Err(Failure::failed(format!("guest of domain {}: {text}", line.domid)));
+        let mut taken = Vec::with_capacity(count);
+        while taken.len() < count {
+            let missing = count - taken.len();
+            let line = self.said(until).ok_or_else(|| {
+                let seconds = within.as_secs();
+                Failure::failed(format!(
+                    "{missing} of {count} guests: not {what} in {seconds} s"
+                ))
+            })?;
+            if let Said::Failed(text) = line.said {
+                return Err(Failure::failed(format!(
+                    "guest of domain {}: {text}",
+                    line.domid
+                )));
             }
-            taken.extend(take(&line));
+            taken.extend(take(line));
         }
         Ok(taken)
     }
 
-    fn command(&self, args: &[&str]) -> Result<Command, Failure> {
-        let log = self.log.try_clone().doing(|| "duplicate the log file".into())?;
-        let mut command = Command::new(&self.program);
-        command.args(["--platform", &self.platform]).args(args).stderr(log);
-        Ok(command)
+    fn start(
+        &self,
+        who: &str,
+        args: &[&str],
+        input: Stdio,
+        out: Stdio,
+    ) -> Result<Process, Failure> {
+        let log = self
+            .log
+            .try_clone()
+            .doing(|| "duplicate the log file".into())?;
+        let mut child = Command::new(&self.program)
+            .args(["--platform", &self.platform])
+            .args(args)
+            .stdin(input)
+            .stdout(out)
+            .stderr(log)
+            .spawn()
+            .doing(|| format!("start {who}"))?;
+        let input = child.stdin.take();
+        Ok(Process {
+            child,
+            who: who.to_owned(),
+            input,
+        })
     }
 }
 
-impl Host {
+impl Process {
     /// Its process number.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it.
-    pub fn end(mut self) -> Result<(), Failure> {
-        drop(self.child.stdin.take());
-        ended(&mut self.child, "the simulated host")
-    }
-}
-
-impl Pair {
-    /// Tells the guest to do something.
+    /// Tells a guest to do something.
     pub fn order(&mut self, order: &Order) -> Result<(), Failure> {
-        let domid = self.domid;
-        let what = || format!("give an order to the guest of domain {domid}");
+        let what = || format!("give an order to {}", self.who);
         let mut line = serde_json::to_vec(order).doing(what)?;
         line.push(b'\n');
-        match &mut self.orders {
-            Some(orders) => orders.write_all(&line).doing(what),
-            None => Err(Failure::failed(format!("{}: it has ended", what()))),
+        match &mut self.input {
+            Some(input) => input
+                .write_all(&line)
+                .doing(|| format!("give an order to {}", self.who)),
+            None => Err(Failure::failed(format!("{}: it has no input", what()))),
         }
     }
 
-    /// Lets the guest end, as a shutdown does.
-    pub fn shut_down(&mut self) -> Result<(), Failure> {
-        drop(self.orders.take());
-        ended(&mut self.guest, "a guest")
+    /// Closes its input.
+    pub fn hang_up(&mut self) {
+        drop(self.input.take());
     }
 
-    /// Waits until the process that serves it has ended, well.
-    pub fn served(&mut self) -> Result<(), Failure> {
-        ended(&mut self.vm, "the process that serves a guest")
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        end_now(&mut self.guest);
-        end_now(&mut self.vm);
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        end_now(&mut self.child);
-    }
-}
-
-/// Waits for a process to end by itself; ending badly, or not at all, is a failure.
-fn ended(child: &mut Child, who: &str) -> Result<(), Failure> {
-    let until = Instant::now() + ENDING;
-    loop {
-        match child.try_wait().doing(|| format!("wait for {who}"))? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(Failure::failed(format!("{who} ended with {status}"))),
-            None if Instant::now() > until => {
-                return Err(Failure::failed(format!("{who} (process {}) does not end", child.id())));
+    /// Waits for it to end by itself; ending badly, or not at all, is a failure.
+    pub fn ended(&mut self) -> Result<(), Failure> {
+        self.hang_up();
+        let who = self.who.clone();
+        let until = Instant::now() + ENDING;
+        loop {
+            match self.child.try_wait().doing(|| format!("wait for {who}"))? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(Failure::failed(format!("{who} ended with {status}"))),
+                None if Instant::now() > until => {
+                    return Err(Failure::failed(format!(
+                        "{who} ({}) does not end",
+                        self.pid()
+                    )));
+                }
+                None => std::thread::sleep(Duration::from_millis(1)),
             }
-            None => std::thread::sleep(Duration::from_millis(2)),
         }
     }
 }
 
-fn end_now(child: &mut Child) {
-    if let Ok(None) = child.try_wait() {
-        drop(child.kill());
-        drop(child.wait());
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.hang_up();
+        if let Ok(None) = self.child.try_wait() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
     }
 }

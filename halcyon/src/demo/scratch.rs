@@ -61,8 +61,13 @@ impl Scratch {
         mut fill: impl FnMut(u64, &mut [u8]),
     ) -> Result<PathBuf, Failure> {
         let path = self.dir.join(name);
-        write(&path, len_bytes, &mut fill)
-            .doing(|| format!("write scratch image {} ({} MiB)", path.display(), len_bytes >> 20))?;
+        write(&path, len_bytes, &mut fill).doing(|| {
+            format!(
+                "write scratch image {} ({} MiB)",
+                path.display(),
+                len_bytes >> 20
+            )
+        })?;
         Ok(path)
     }
 }
@@ -99,7 +104,10 @@ mod tests {
         let fill = |at: u64, bytes: &mut [u8]| bytes.fill((at >> 20) as u8 + 1);
         let path = scratch.image("a", (1 << 20) + 4096, fill).unwrap();
         let bytes = fs::read(&path).unwrap();
-        assert_eq!((bytes[0], bytes[1 << 20], bytes.len()), (1, 2, (1 << 20) + 4096));
+        assert_eq!(
+            (bytes[0], bytes[1 << 20], bytes.len()),
+            (1, 2, (1 << 20) + 4096)
+        );
         assert!(fs::metadata(&path).unwrap().blocks() * 512 >= bytes.len() as u64);
     }
 

@@ -23,6 +23,12 @@ pub enum Content {
     Image(PathBuf),
 }
 
+/// The seed of what is on a disk of a guest with that seed.
+#[must_use]
+pub fn content_seed(seed: u64, devid: u32) -> u64 {
+    seed.wrapping_add(u64::from(devid) << 32)
+}
+
 /// See the head of this file.
 pub struct Disk {
     /// Its number.
@@ -48,8 +54,16 @@ impl Disk {
         let directory = xenstore::Path::new(format!("device/vbd/{devid}"));
         let config = Config::new(directory.doing(|| format!("disk {devid}"))?);
         let front = Blkfront::new(config);
-        let seed = seed.wrapping_add(u64::from(devid));
-        Ok(Self { devid, front, seed, content, dump, work: None, finished: true })
+        let seed = content_seed(seed, devid);
+        Ok(Self {
+            devid,
+            front,
+            seed,
+            content,
+            dump,
+            work: None,
+            finished: true,
+        })
     }
 
     /// Begins a load; the disk is connected.
@@ -64,7 +78,9 @@ impl Disk {
 
     /// Goes on with the load; whether it has just come to its end.
     pub fn step(&mut self, kernel: &mut Kernel<'_>, now_ns: u64) -> Result<bool, Failure> {
-        let (Some(work), false) = (&mut self.work, self.finished) else { return Ok(false) };
+        let (Some(work), false) = (&mut self.work, self.finished) else {
+            return Ok(false);
+        };
         match work.step(&mut self.front, kernel, now_ns) {
             Progress::Running => Ok(false),
             Progress::Finished => {
@@ -108,7 +124,13 @@ impl Disk {
 
     /// Writes what the disk must hold.
     pub fn dump(&self, path: &Path) -> Result<(), Failure> {
-        let what = || format!("dump what disk {} must hold to {}", self.devid, path.display());
+        let what = || {
+            format!(
+                "dump what disk {} must hold to {}",
+                self.devid,
+                path.display()
+            )
+        };
         let Some(work) = &self.work else {
             return Err(Failure::failed(format!("{}: no load has run", what())));
         };
@@ -121,8 +143,13 @@ impl Disk {
             Content::Stamps => Initial::Stamps,
             Content::Image(path) => given(path)?,
         };
-        let sectors = self.front.properties().map_or(Sector(0), |disk| disk.sectors);
-        let Some(dump) = &self.dump else { return Ok(Model::new(self.seed, sectors, initial)) };
+        let sectors = self
+            .front
+            .properties()
+            .map_or(Sector(0), |disk| disk.sectors);
+        let Some(dump) = &self.dump else {
+            return Ok(Model::new(self.seed, sectors, initial));
+        };
         let what = || format!("load what the disk must hold from {}", dump.display());
         let from = File::open(dump).doing(what)?;
         Model::load(self.seed, initial, from).doing(what)
@@ -135,7 +162,10 @@ fn given(path: &Path) -> Result<Initial, Failure> {
     let image = File::open(path).doing(what)?;
     let look = move |sector: Sector, block: &mut Block| {
         // What cannot be read will not match what the backend returns, and so be noticed.
-        if image.read_exact_at(block, sector.0.saturating_mul(512)).is_err() {
+        if image
+            .read_exact_at(block, sector.0.saturating_mul(512))
+            .is_err()
+        {
             block.fill(0xEE);
         }
     };
@@ -145,5 +175,6 @@ fn given(path: &Path) -> Result<Initial, Failure> {
 /// The path in a backend's `params`.
 pub fn spec_path(params: &[u8]) -> Result<PathBuf, Failure> {
     let spec = disk::spec::ImageSpec::parse(params);
-    spec.map(|spec| spec.path).doing(|| "look for the image of a disk".into())
+    spec.map(|spec| spec.path)
+        .doing(|| "look for the image of a disk".into())
 }

@@ -35,11 +35,18 @@ impl Machine {
     /// decides.
     pub fn boot(dir: &Path, domid: DomId, seed: u64) -> Result<(Self, Uring), Failure> {
         let what = || format!("boot the guest of domain {domid}");
-        let Guest { memory, table, events, store, .. } =
-            Guest::attach(dir, domid).doing(what)?;
+        let Guest {
+            memory,
+            table,
+            events,
+            store,
+            ..
+        } = Guest::attach(dir, domid).doing(what)?;
         let mut reactor = Uring::new(Config::default()).doing(what)?;
         let slots = Slots {
-            events: reactor.add_stream(events.descriptor().doing(what)?).doing(what)?,
+            events: reactor
+                .add_stream(events.descriptor().doing(what)?)
+                .doing(what)?,
             store: reactor.add_stream(store).doing(what)?,
             signals: None,
         };
@@ -47,7 +54,18 @@ impl Machine {
         streams.start(&mut reactor);
         let frames = Frames::new(&memory, seed);
         let (store, ports) = (Client::new(), Vec::with_capacity(16));
-        Ok((Self { memory, frames, table, events, store, streams, ports }, reactor))
+        Ok((
+            Self {
+                memory,
+                frames,
+                table,
+                events,
+                store,
+                streams,
+                ports,
+            },
+            reactor,
+        ))
     }
 
     /// What drivers are lent.
@@ -78,7 +96,10 @@ impl Machine {
         completion: Completion,
     ) -> Result<Vec<Port>, Ended> {
         let (store, events) = (&mut self.store, &mut self.events);
-        match self.streams.complete(reactor, store, events, &mut self.ports, completion)? {
+        match self
+            .streams
+            .complete(reactor, store, events, &mut self.ports, completion)?
+        {
             Heard::Events => Ok(std::mem::take(&mut self.ports)),
             Heard::Nothing | Heard::Store | Heard::Stop => Ok(Vec::new()),
         }

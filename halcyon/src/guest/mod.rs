@@ -63,7 +63,10 @@ pub fn run(dir: &Path, args: GuestArgs) -> Result<(), Failure> {
 
 fn play(dir: &Path, args: GuestArgs) -> Result<(), Failure> {
     let (machine, mut reactor) = Machine::boot(dir, DomId(args.domid), args.seed)?;
-    let mut orders = args.orders.then(|| Orders::listen(&mut reactor)).transpose()?;
+    let mut orders = args
+        .orders
+        .then(|| Orders::listen(&mut reactor))
+        .transpose()?;
     let mut player = Player {
         args,
         machine,
@@ -91,7 +94,10 @@ fn play(dir: &Path, args: GuestArgs) -> Result<(), Failure> {
 impl Player {
     fn watch(&mut self) -> Result<(), Failure> {
         let path = xenstore::Path::new(DISKS).doing(|| "watch the disks".into())?;
-        let watch = Step::Watch { path, token: TOKEN_DISKS.into() };
+        let watch = Step::Watch {
+            path,
+            token: TOKEN_DISKS.into(),
+        };
         self.machine.store().submit(Batch::new(vec![watch]));
         Ok(())
     }
@@ -103,7 +109,9 @@ impl Player {
         completion: Completion,
     ) -> Result<(), Failure> {
         if completion.token.owner == orders::OWNER {
-            let given = orders.map(|orders| orders.complete(reactor, completion)).transpose()?;
+            let given = orders
+                .map(|orders| orders.complete(reactor, completion))
+                .transpose()?;
             return match given.flatten() {
                 Some(orders) => orders.into_iter().try_for_each(|order| self.obey(order)),
                 None => {
@@ -124,7 +132,11 @@ impl Player {
     }
 
     fn kicked(&mut self, port: Port) {
-        if let Some(disk) = self.disks.iter_mut().find(|disk| disk.front.port() == Some(port)) {
+        if let Some(disk) = self
+            .disks
+            .iter_mut()
+            .find(|disk| disk.front.port() == Some(port))
+        {
             disk.front.kicked(&mut self.machine.kernel());
         }
     }
@@ -133,7 +145,10 @@ impl Player {
         match order {
             Order::Run(load) => self.begin(&load),
             Order::Dump { path } => {
-                let one = self.disks.first().ok_or_else(|| Failure::failed("no disk to dump"))?;
+                let one = self
+                    .disks
+                    .first()
+                    .ok_or_else(|| Failure::failed("no disk to dump"))?;
                 one.dump(&path)?;
                 self.say(Said::Dumped)
             }
@@ -152,7 +167,9 @@ impl Player {
 
     fn begin(&mut self, load: &Load) -> Result<(), Failure> {
         self.goal = Goal::Run;
-        self.disks.iter_mut().try_for_each(|disk| disk.begin(load.plan()))
+        self.disks
+            .iter_mut()
+            .try_for_each(|disk| disk.begin(load.plan()))
     }
 
     fn each(&mut self, mut call: impl FnMut(&mut Disk, &mut Kernel<'_>)) {
@@ -194,7 +211,8 @@ impl Player {
     /// New disks get a driver; those that are gone lose theirs.
     fn listed(&mut self, names: &[String]) -> Result<(), Failure> {
         let devids: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        self.disks.retain(|disk| devids.contains(&disk.devid) || !disk.is_in(&Phase::Down));
+        self.disks
+            .retain(|disk| devids.contains(&disk.devid) || !disk.is_in(&Phase::Down));
         for devid in devids {
             let known = self.disks.iter().any(|disk| disk.devid == devid)
                 || self.looking.iter().any(|(_, looking)| *looking == devid);
@@ -239,7 +257,11 @@ impl Player {
         let mut disk = Disk::new(devid, self.args.seed, content, dump)?;
         disk.front.start(&mut self.machine.kernel());
         self.disks.push(disk);
-        self.goal = if self.goal == Goal::Run { Goal::Run } else { Goal::Connect };
+        self.goal = if self.goal == Goal::Run {
+            Goal::Run
+        } else {
+            Goal::Connect
+        };
         Ok(())
     }
 
@@ -261,7 +283,9 @@ impl Player {
             }
             Goal::Close if self.all_in(&Phase::Down) => {
                 self.goal = Goal::Nothing;
-                self.say(Said::Closed { grants_in_use: self.machine.lent() as u64 })
+                self.say(Said::Closed {
+                    grants_in_use: self.machine.lent() as u64,
+                })
             }
             _ => Ok(()),
         }

@@ -31,7 +31,11 @@ impl Orders {
         let input = std::io::stdin().as_fd().try_clone_to_owned().doing(what)?;
         let slot = reactor.add_stream(input).doing(what)?;
         let pool = Pool::new(1, CHUNK_BYTES).doing(what)?;
-        let orders = Self { slot, pool, text: Vec::new() };
+        let orders = Self {
+            slot,
+            pool,
+            text: Vec::new(),
+        };
         orders.receive(reactor, None);
         Ok(orders)
     }
@@ -46,9 +50,14 @@ impl Orders {
         let Outcome::Io { result, lease } = completion.outcome else {
             return Ok(Some(Vec::new()));
         };
-        let (Ok(moved @ 1..), Some(lease)) = (result, lease) else { return Ok(None) };
+        let (Ok(moved @ 1..), Some(lease)) = (result, lease) else {
+            return Ok(None);
+        };
         let mut bytes = [0; CHUNK_BYTES];
-        lease.slice().read_slice(&mut bytes[..moved], 0).doing(|| "take an order".into())?;
+        lease
+            .slice()
+            .read_slice(&mut bytes[..moved], 0)
+            .doing(|| "take an order".into())?;
         self.text.extend_from_slice(&bytes[..moved]);
         self.receive(reactor, Some(lease));
         self.lines().map(Some)
@@ -64,7 +73,11 @@ impl Orders {
     }
 
     fn receive(&self, reactor: &mut Uring, lease: Option<Lease>) {
-        let token = Token { owner: OWNER, layer: 0, tag: 0 };
+        let token = Token {
+            owner: OWNER,
+            layer: 0,
+            tag: 0,
+        };
         if let Some(lease) = lease.or_else(|| self.pool.lease()) {
             reactor.submit(Submission {
                 slot: self.slot,

@@ -150,7 +150,9 @@ impl Ran {
         self.verified_bytes += counts.verified_bytes;
         self.mismatched_sectors += counts.mismatched;
         self.violations += violations as u64;
-        self.elapsed_ns = self.elapsed_ns.max(counts.last_ns.saturating_sub(counts.first_ns));
+        self.elapsed_ns = self
+            .elapsed_ns
+            .max(counts.last_ns.saturating_sub(counts.first_ns));
         self.latencies.extend(counts.latency.entries());
     }
 
@@ -172,8 +174,17 @@ mod tests {
     #[test]
     fn the_longest_report_fits_into_one_atomic_write() {
         let latencies = vec![(u64::MAX >> 20, 1_000_000); 122];
-        let ran = Ran { bytes: u64::MAX, elapsed_ns: u64::MAX, latencies, ..Ran::default() };
-        let line = serde_json::to_vec(&Line { domid: u16::MAX, said: Said::Ran(ran) }).unwrap();
+        let ran = Ran {
+            bytes: u64::MAX,
+            elapsed_ns: u64::MAX,
+            latencies,
+            ..Ran::default()
+        };
+        let line = serde_json::to_vec(&Line {
+            domid: u16::MAX,
+            said: Said::Ran(ran),
+        })
+        .unwrap();
         assert!(line.len() < 4096, "{} bytes", line.len());
     }
 }

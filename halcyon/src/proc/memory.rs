@@ -64,7 +64,9 @@ fn from_smaps(text: &str) -> Private {
     let mut mapping = Mapping::Ordinary;
     for line in text.lines() {
         let mut words = line.split_whitespace();
-        let (Some(first), Some(second)) = (words.next(), words.next()) else { continue };
+        let (Some(first), Some(second)) = (words.next(), words.next()) else {
+            continue;
+        };
         match first.strip_suffix(':') {
             Some(name) => mapping.add(name, second.parse().unwrap_or(0), &mut sum),
             // A header: range, permissions, offset, device, inode, name.

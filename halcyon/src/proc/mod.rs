@@ -32,8 +32,15 @@ impl Switches {
     /// that is gone counts one: it had to run to end.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> u64 {
-        let gone = earlier.0.keys().filter(|tid| !self.0.contains_key(tid)).count();
-        let moved = self.0.iter().map(|(tid, now)| now - earlier.0.get(tid).unwrap_or(&0));
+        let gone = earlier
+            .0
+            .keys()
+            .filter(|tid| !self.0.contains_key(tid))
+            .count();
+        let moved = self
+            .0
+            .iter()
+            .map(|(tid, now)| now - earlier.0.get(tid).unwrap_or(&0));
         moved.sum::<u64>() + gone as u64
     }
 }
@@ -58,7 +65,10 @@ pub fn cpu_ns(pid: u32) -> io::Result<u64> {
     let mut sum = 0;
     for (_, dir) in tasks(pid)? {
         if let Some(text) = unless_gone(fs::read_to_string(dir.join("schedstat")))? {
-            let first = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+            let first = text
+                .split_whitespace()
+                .next()
+                .and_then(|word| word.parse::<u64>().ok());
             sum += first.ok_or(ErrorKind::InvalidData)?;
         }
     }
@@ -81,7 +91,10 @@ pub fn children(pid: u32) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for (_, dir) in tasks(pid)? {
         let text = unless_gone(fs::read_to_string(dir.join("children")))?.unwrap_or_default();
-        found.extend(text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+        found.extend(
+            text.split_whitespace()
+                .filter_map(|word| word.parse::<u32>().ok()),
+        );
     }
     Ok(found)
 }
@@ -90,7 +103,11 @@ fn tasks(pid: u32) -> io::Result<Vec<(u32, PathBuf)>> {
     let mut tasks = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         let entry = entry?;
-        if let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+        if let Some(tid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        {
             tasks.push((tid, entry.path()));
         }
     }

@@ -27,7 +27,10 @@ pub struct Report {
     pub idle: Vec<Idle>,
     /// Memory of the VM processes after the load.
     pub memory: Memory,
-    /// Each reboot: from the guest's last breath to its disk's reconnection.
+    /// A guest's new kernel takes over its disk: from closing it to having it again.
+    pub reconnect_ms: Option<f64>,
+    /// A reboot as xl does it, with a new domain and a new process: from the order to shut down to
+    /// having the disk again.
     pub reboot_ms: Option<f64>,
     /// The final comparison of the image with what the guest says it wrote.
     pub verified: Verified,
@@ -116,8 +119,8 @@ pub struct Verified {
     pub by_guests_bytes: u64,
     /// Bytes of the images compared with the guests' models afterwards.
     pub by_reader_bytes: u64,
-    /// 4 KiB blocks that differed, in either.
-    pub mismatched_blocks: u64,
+    /// Sectors that differed, in either.
+    pub mismatched_sectors: u64,
 }
 
 /// A count per unit, as a float; 0 of 0.

@@ -31,7 +31,16 @@ fn loads(text: &mut String, loads: &[Load]) -> std::fmt::Result {
     writeln!(
         text,
         "{:<26}{:>9}{:>7}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>9}{:>8}",
-        "load", "requests", "s", "IOPS", "MB/s", "p50 µs", "p99", "p99.9", "CPU µs", "syscalls",
+        "load",
+        "requests",
+        "s",
+        "IOPS",
+        "MB/s",
+        "p50 µs",
+        "p99",
+        "p99.9",
+        "CPU µs",
+        "syscalls",
         "notifs"
     )?;
     for load in loads {
@@ -51,7 +60,11 @@ fn loads(text: &mut String, loads: &[Load]) -> std::fmt::Result {
             load.notifications_per_request,
         )?;
     }
-    writeln!(text, "{:>109}\n", "CPU, system calls and notifications: of the VM process, per request")
+    writeln!(
+        text,
+        "{:>109}\n",
+        "CPU, system calls and notifications: of the VM process, per request"
+    )
 }
 
 fn rest(text: &mut String, report: &Report) -> std::fmt::Result {
@@ -62,8 +75,14 @@ fn rest(text: &mut String, report: &Report) -> std::fmt::Result {
             idle.context_switches, idle.tasks, idle.seconds
         )?;
     }
+    if let Some(ms) = report.reconnect_ms {
+        writeln!(text, "reconnect disk back after {ms:.1} ms, same process")?;
+    }
     if let Some(ms) = report.reboot_ms {
-        writeln!(text, "reboot    disk back after {ms:.1} ms")?;
+        writeln!(
+            text,
+            "reboot    disk back after {ms:.1} ms, new domain and new process"
+        )?;
     }
     let memory = &report.memory;
     let kinds = &memory.largest;
@@ -87,18 +106,26 @@ fn rest(text: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 fn verdict(text: &mut String, report: &Report) -> std::fmt::Result {
-    let Verified { by_guests_bytes, by_reader_bytes, mismatched_blocks } = report.verified;
+    let Verified {
+        by_guests_bytes,
+        by_reader_bytes,
+        mismatched_sectors,
+    } = report.verified;
     writeln!(
         text,
-        "verified  {} MiB by the guests, {} MiB of image by an independent reader, {} blocks differ",
+        "verified  {} MiB by the guests, {} MiB of image by an independent reader, {} sectors differ",
         by_guests_bytes >> 20,
         by_reader_bytes >> 20,
-        mismatched_blocks
+        mismatched_sectors
     )?;
     for fault in &report.faults {
         writeln!(text, "FAULT     {fault}")?;
     }
-    let last = if report.is_good() { "all well" } else { "NOT WELL" };
+    let last = if report.is_good() {
+        "all well"
+    } else {
+        "NOT WELL"
+    };
     writeln!(text, "result    {last}")
 }
 
@@ -108,7 +135,10 @@ mod tests {
 
     #[test]
     fn a_fault_is_shown_and_spoils_the_result() {
-        let report = Report { faults: vec!["2 grants leaked".into()], ..Report::default() };
+        let report = Report {
+            faults: vec!["2 grants leaked".into()],
+            ..Report::default()
+        };
         let text = render(&report);
         assert!(text.contains("FAULT     2 grants leaked\n"));
         assert!(text.ends_with("NOT WELL\n"));
@@ -116,7 +146,12 @@ mod tests {
 
     #[test]
     fn rates_are_per_second_and_zero_of_nothing() {
-        let load = Load { requests: 500, bytes: 2_000_000, seconds: 2.0, ..Load::default() };
+        let load = Load {
+            requests: 500,
+            bytes: 2_000_000,
+            seconds: 2.0,
+            ..Load::default()
+        };
         assert_eq!(load.iops().round(), 250.0);
         assert_eq!(load.mb_per_s().round(), 1.0);
         assert_eq!(Load::default().iops().round(), 0.0);

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use abi::DomId;
 use sim::live::{DomainInfo, NewDomain};
-use sim::toolstack::wait::{self, PATIENCE};
+use sim::toolstack::wait;
 use sim::toolstack::{Disk, plug};
 
 use super::diskspec::{self, DiskSpec};
@@ -20,10 +21,17 @@ use crate::vm::claim::vm_dir;
 /// Under which kind the toolstack offers disks: what libxl writes for `backendtype=tap`.
 pub const KIND: &str = "vbd3";
 
+/// How long a backend may take to open an image: the 10 s that it waits for a lock, and time to say
+/// that it was in vain.
+pub const PATIENCE: Duration = Duration::from_secs(12);
+
 /// Creates a guest as the command line says; on failure nothing of it is left.
 pub fn run(host: &mut Host, args: &CreateArgs) -> Result<(), Failure> {
-    let specs: Vec<DiskSpec> =
-        args.disks.iter().map(|text| diskspec::parse(text)).collect::<Result<_, _>>()?;
+    let specs: Vec<DiskSpec> = args
+        .disks
+        .iter()
+        .map(|text| diskspec::parse(text))
+        .collect::<Result<_, _>>()?;
     let uuid = args.uuid.clone().map_or_else(new_uuid, Ok)?;
     let domain = new_domain(host, &args.name, &uuid, u64::from(args.memory_mib) << 20)?;
     let disks = numbered(&domain, &specs);
@@ -54,7 +62,11 @@ pub fn new_domain(
     memory_bytes: u64,
 ) -> Result<DomainInfo, Failure> {
     let what = || format!("create guest {name}");
-    let new = NewDomain { name: name.to_owned(), uuid: uuid.to_owned(), memory_bytes };
+    let new = NewDomain {
+        name: name.to_owned(),
+        uuid: uuid.to_owned(),
+        memory_bytes,
+    };
     let domid = host.control.create(&new).doing(what)?;
     let domain = DomainInfo {
         domid: domid.0,
@@ -105,7 +117,10 @@ pub fn number(domain: &DomainInfo, spec: &DiskSpec, taken: &[u32]) -> Result<Dis
             params: spec.params.clone(),
             writable: spec.writable,
         }),
-        _ => Err(Failure::failed(format!("guest {} already has a disk {dev}", domain.name))),
+        _ => Err(Failure::failed(format!(
+            "guest {} already has a disk {dev}",
+            domain.name
+        ))),
     }
 }
 
@@ -120,7 +135,7 @@ fn furnish(
         behind_us(&host.dir, domain, "vm.log", &["vm", "--domid", &number])?;
     }
     for disk in disks {
-        let what = || format!("disk {} ({})", disk.dev, disk.params);
+        let what = || format!("guest {}, disk {}", args.name, disk.dev);
         if args.no_vm {
             wait::run(&mut host.store, disk.attach().doing(what)?).doing(what)?;
         } else {

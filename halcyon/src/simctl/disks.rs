@@ -2,11 +2,10 @@
 
 use abi::DomId;
 use sim::live::DomainInfo;
-use sim::toolstack::wait::PATIENCE;
 use sim::toolstack::{Disk, plug, unplug};
 use xenstore::blocking::Store;
 
-use super::create::number;
+use super::create::{PATIENCE, number};
 use super::{Host, diskspec};
 use crate::error::{Doing as _, Exit, Failure};
 
@@ -16,7 +15,7 @@ pub(super) fn attach(host: &mut Host, guest: &str, disk: &str) -> Result<(), Fai
     let domain = host.find(guest)?;
     let disk = number(&domain, &spec, &devids(&mut host.store, &domain)?)?;
     plug(&mut host.store, &disk, PATIENCE)
-        .doing(|| format!("attach {} to guest {} as {}", disk.params, domain.name, disk.dev))?;
+        .doing(|| format!("attach {} to guest {}", disk.dev, domain.name))?;
     println!("{} {}", disk.dev, disk.params);
     Ok(())
 }
@@ -27,7 +26,10 @@ pub(super) fn detach(host: &mut Host, guest: &str, vdev: &str) -> Result<(), Fai
         .ok_or_else(|| Failure::new(Exit::Usage, format!("{vdev:?} is no disk name (xvda)")))?;
     let domain = host.find(guest)?;
     let disk = find(&mut host.store, &domain, devid)?.ok_or_else(|| {
-        Failure::failed(format!("guest {} has no disk {vdev}: see `halcyon sim list`", domain.name))
+        Failure::failed(format!(
+            "guest {} has no disk {vdev}: see `halcyon sim list`",
+            domain.name
+        ))
     })?;
     unplug(&mut host.store, &disk, PATIENCE)
         .doing(|| format!("detach {vdev} of guest {}", domain.name))
@@ -37,7 +39,11 @@ pub(super) fn detach(host: &mut Host, guest: &str, vdev: &str) -> Result<(), Fai
 pub(super) fn devids(store: &mut Store, domain: &DomainInfo) -> Result<Vec<u32>, Failure> {
     let path = format!("/local/domain/{}/device/vbd", domain.domid);
     let names = store.list(&path).doing(|| format!("list {path}"))?;
-    Ok(names.unwrap_or_default().iter().filter_map(|name| name.parse().ok()).collect())
+    Ok(names
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect())
 }
 
 /// A disk as its nodes describe it.
@@ -47,7 +53,9 @@ pub(super) fn find(
     devid: u32,
 ) -> Result<Option<Disk>, Failure> {
     let front = format!("/local/domain/{}/device/vbd/{devid}", domain.domid);
-    let Some(back) = text(store, &format!("{front}/backend"))? else { return Ok(None) };
+    let Some(back) = text(store, &format!("{front}/backend"))? else {
+        return Ok(None);
+    };
     // .../backend/<kind>/<domid>/<devid>
     let kind = back.rsplit('/').nth(2).unwrap_or_default().to_owned();
     let mut node = |key: &str| text(store, &format!("{back}/{key}"));

@@ -19,8 +19,14 @@ pub struct DiskSpec {
 pub fn parse(text: &str) -> Result<DiskSpec, Failure> {
     let mut parts = text.split(',');
     let params = parts.next().filter(|params| !params.is_empty());
-    let params = params.ok_or_else(|| wrong(text, "the path is missing"))?.to_owned();
-    let mut spec = DiskSpec { params, vdev: None, writable: true };
+    let params = params
+        .ok_or_else(|| wrong(text, "the path is missing"))?
+        .to_owned();
+    let mut spec = DiskSpec {
+        params,
+        vdev: None,
+        writable: true,
+    };
     for part in parts {
         match part {
             "r" | "ro" => spec.writable = false,
@@ -49,7 +55,11 @@ pub fn device_number(vdev: &str) -> Option<u32> {
         }
         _ => return None,
     };
-    Some(if index < 16 { 202 << 8 | index << 4 } else { 1 << 28 | index << 8 })
+    Some(if index < 16 {
+        202 << 8 | index << 4
+    } else {
+        1 << 28 | index << 8
+    })
 }
 
 /// The name of disk number `index`, counted from xvda.
@@ -69,7 +79,14 @@ mod tests {
     #[test]
     fn a_bare_path_is_a_writable_disk_without_a_name() {
         let spec = parse("raw:/a:b.img").unwrap();
-        assert_eq!(spec, DiskSpec { params: "raw:/a:b.img".into(), vdev: None, writable: true });
+        assert_eq!(
+            spec,
+            DiskSpec {
+                params: "raw:/a:b.img".into(),
+                vdev: None,
+                writable: true
+            }
+        );
     }
 
     #[test]

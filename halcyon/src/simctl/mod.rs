@@ -15,25 +15,22 @@ use crate::cli::args::SimCommand;
 use crate::error::{Doing as _, Failure};
 
 pub mod create;
-pub mod diskspec;
 mod disks;
+pub mod diskspec;
 mod list;
 pub mod start;
 
 /// Does one command on the host in `dir`.
 pub fn run(dir: &Path, command: &SimCommand) -> Result<(), Failure> {
     match command {
-        SimCommand::Start { foreground, while_stdin } => {
-            start::run(dir, *foreground, *while_stdin)
-        }
+        SimCommand::Start {
+            foreground,
+            while_stdin,
+        } => start::run(dir, *foreground, *while_stdin),
         SimCommand::Create(args) => create::run(&mut Host::connect(dir)?, args),
         SimCommand::List { json } => list::run(&mut Host::connect(dir)?, *json),
-        SimCommand::Attach { guest, disk } => {
-            disks::attach(&mut Host::connect(dir)?, guest, disk)
-        }
-        SimCommand::Detach { guest, vdev } => {
-            disks::detach(&mut Host::connect(dir)?, guest, vdev)
-        }
+        SimCommand::Attach { guest, disk } => disks::attach(&mut Host::connect(dir)?, guest, disk),
+        SimCommand::Detach { guest, vdev } => disks::detach(&mut Host::connect(dir)?, guest, vdev),
         SimCommand::Destroy { guest } => {
             let mut host = Host::connect(dir)?;
             let domain = host.find(guest)?;
@@ -60,7 +57,11 @@ impl Host {
         let what = || format!("no simulated host in {} (halcyon sim start)", dir.display());
         let control = Control::connect(dir).doing(what)?;
         let store = Store::connect(&dir.join(STORE_SOCKET)).doing(what)?;
-        Ok(Self { dir: dir.to_owned(), control, store })
+        Ok(Self {
+            dir: dir.to_owned(),
+            control,
+            store,
+        })
     }
 
     /// All guests.
@@ -74,7 +75,9 @@ impl Host {
             domain.name == guest || guest.parse().is_ok_and(|domid: u16| domain.domid == domid)
         };
         self.domains()?.into_iter().find(is_it).ok_or_else(|| {
-            Failure::failed(format!("no guest {guest:?} on this host: see `halcyon sim list`"))
+            Failure::failed(format!(
+                "no guest {guest:?} on this host: see `halcyon sim list`"
+            ))
         })
     }
 
@@ -119,5 +122,7 @@ fn stop(host: &mut Host) -> Result<(), Failure> {
     for domain in host.domains()? {
         host.destroy(&domain, false)?;
     }
-    host.control.stop().doing(|| "stop the simulated host".into())
+    host.control
+        .stop()
+        .doing(|| "stop the simulated host".into())
 }

@@ -32,7 +32,11 @@ pub fn run(dir: &Path, foreground: bool, while_stdin: bool) -> Result<(), Failur
 
 fn make_dir(dir: &Path) -> Result<(), Failure> {
     let what = || format!("create directory {}", dir.display());
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).doing(what)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .doing(what)?;
     let len = dir.join(STORE_SOCKET).as_os_str().len();
     if len > SOCKET_PATH_MAX {
         return Err(Failure::failed(format!(
@@ -95,5 +99,7 @@ fn greet(dir: &Path) -> Result<(), Failure> {
         dir.join(STORE_SOCKET).display(),
     );
     let mut out = std::io::stdout();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).doing(|| "write to stdout".into())
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .doing(|| "write to stdout".into())
 }

@@ -48,8 +48,12 @@ impl Claim {
         // Every process takes them in the same order, so that no two can wait for each other.
         kinds.sort_by_key(|kind| kind.name());
         kinds.dedup();
-        let files = kinds.into_iter().map(|kind| take_one(dir, domid, kind, limit));
-        Ok(Self { files: files.collect::<Result<_, _>>()? })
+        let files = kinds
+            .into_iter()
+            .map(|kind| take_one(dir, domid, kind, limit));
+        Ok(Self {
+            files: files.collect::<Result<_, _>>()?,
+        })
     }
 
     /// How many kinds are claimed.

@@ -29,10 +29,17 @@ impl Counters {
     /// When the page has no room for one block: the process itself made it.
     #[must_use]
     pub fn new(page: &Page) -> Self {
-        let mut block = page.block(BLOCK).expect("a page has room for its first block");
+        let mut block = page
+            .block(BLOCK)
+            .expect("a page has room for its first block");
         let turns = block.counter("turns");
         let events = block.counter("events");
         let system_calls = block.counter(SYSTEM_CALLS);
-        Self { turns, events, system_calls, _block: block.publish() }
+        Self {
+            turns,
+            events,
+            system_calls,
+            _block: block.publish(),
+        }
     }
 }

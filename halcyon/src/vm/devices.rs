@@ -37,7 +37,11 @@ impl Devices {
     pub fn next_owner(&self) -> Option<u16> {
         let hole = self.entries.iter().position(Option::is_none);
         let at = hole.unwrap_or(self.entries.len());
-        if at < DEVICES_MAX { OWNER_FIRST.checked_add(u16::try_from(at).ok()?) } else { None }
+        if at < DEVICES_MAX {
+            OWNER_FIRST.checked_add(u16::try_from(at).ok()?)
+        } else {
+            None
+        }
     }
 
     /// Adds a device under the owner number that [`Devices::next_owner`] gave.
@@ -46,7 +50,11 @@ impl Devices {
         if at >= self.entries.len() {
             self.entries.resize_with(at + 1, || None);
         }
-        self.entries[at] = Some(Entry { owner, device, runnable: true });
+        self.entries[at] = Some(Entry {
+            owner,
+            device,
+            runnable: true,
+        });
     }
 
     /// The device of an owner number.
@@ -57,7 +65,8 @@ impl Devices {
 
     /// The device bound to a port.
     pub fn by_port(&mut self, port: Port) -> Option<&mut Entry> {
-        self.iter_mut().find(|entry| entry.device.port() == Some(port))
+        self.iter_mut()
+            .find(|entry| entry.device.port() == Some(port))
     }
 
     /// Every device.
@@ -91,7 +100,10 @@ impl Devices {
     /// Drops the devices that have nothing left to do or to hold.
     pub fn remove_finished(&mut self) {
         for entry in &mut self.entries {
-            if entry.as_ref().is_some_and(|entry| entry.device.is_finished()) {
+            if entry
+                .as_ref()
+                .is_some_and(|entry| entry.device.is_finished())
+            {
                 *entry = None;
             }
         }

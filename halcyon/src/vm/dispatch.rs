@@ -28,7 +28,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         match completion.token.owner {
             streams::OWNER => return self.stream(reactor, completion),
             OWNER_IMAGES => self.images.complete(reactor, completion),
-            owner => self.with(reactor, owner, |device, cx| device.completion(cx, completion)),
+            owner => self.with(reactor, owner, |device, cx| {
+                device.completion(cx, completion)
+            }),
         }
         Ok(())
     }
@@ -36,7 +38,10 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     fn stream(&mut self, reactor: &mut R, completion: Completion) -> Result<(), Ended> {
         let events = &mut *self.platform.events;
         let (store, ports) = (&mut self.store, &mut self.ports);
-        match self.streams.complete(reactor, store, events, ports, completion)? {
+        match self
+            .streams
+            .complete(reactor, store, events, ports, completion)?
+        {
             Heard::Nothing => {}
             Heard::Store => self.store_events(reactor)?,
             Heard::Stop => self.stop(reactor)?,
@@ -84,7 +89,10 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             About::Device(kind, devid) if !self.is_known(kind, devid) => kind,
             About::Device(..) | About::Nothing => return,
         };
-        let listed = self.questions.iter().any(|(_, asked)| *asked == Question::Listing(kind));
+        let listed = self
+            .questions
+            .iter()
+            .any(|(_, asked)| *asked == Question::Listing(kind));
         if let (Some(step), false) = (self.tree.listing(kind), listed) {
             self.ask(vec![step], Question::Listing(kind));
         }
@@ -108,19 +116,16 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         self.ask(vec![step], Question::Alive);
     }
 
-    fn replies(
-        &mut self,
-        reactor: &mut R,
-        batch: BatchId,
-        replies: &Replies,
-    ) -> Result<(), Ended> {
+    fn replies(&mut self, reactor: &mut R, batch: BatchId, replies: &Replies) -> Result<(), Ended> {
         if let Some(at) = self.questions.iter().position(|(asked, _)| *asked == batch) {
             let (_, question) = self.questions.swap_remove(at);
             return self.answered(reactor, question, replies);
         }
         let whose = self.devices.iter().find(|entry| entry.device.awaits(batch));
         if let Some(owner) = whose.map(|entry| entry.owner) {
-            self.with(reactor, owner, |device, cx| device.replies(cx, batch, replies));
+            self.with(reactor, owner, |device, cx| {
+                device.replies(cx, batch, replies)
+            });
         }
         Ok(())
     }
@@ -150,7 +155,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
 
     fn listed(&mut self, reactor: &mut R, kind: KindArg, names: &[String]) {
         let devids = names.iter().filter_map(|name| tree::devid(name));
-        let new: Vec<u32> = devids.filter(|devid| !self.is_known(kind, *devid)).collect();
+        let new: Vec<u32> = devids
+            .filter(|devid| !self.is_known(kind, *devid))
+            .collect();
         for devid in new {
             if self.phase == Phase::Serving {
                 self.appeared(reactor, kind, devid);
@@ -159,11 +166,17 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     }
 
     fn appeared(&mut self, reactor: &mut R, kind: KindArg, devid: u32) {
-        let id = DeviceId { kind: kind.name().to_owned(), domid: self.guest.domid, devid };
+        let id = DeviceId {
+            kind: kind.name().to_owned(),
+            domid: self.guest.domid,
+            devid,
+        };
         let name = id.to_string();
-        let made = self.devices.next_owner().zip(self.stats.block(&name)).map(|(owner, block)| {
-            (owner, Device::new(id, self.platform.domid, owner, block))
-        });
+        let made = self
+            .devices
+            .next_owner()
+            .zip(self.stats.block(&name))
+            .map(|(owner, block)| (owner, Device::new(id, self.platform.domid, owner, block)));
         match made {
             Some((owner, Ok(device))) => {
                 tracing::info!("{name}: appeared");
@@ -205,8 +218,14 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         owner: u16,
         call: impl FnOnce(&mut Device, &mut Context<'_>),
     ) {
-        let Some(entry) = self.devices.by_owner(owner) else { return };
-        let mut cx = Context { platform: &mut self.platform, reactor, store: &mut self.store };
+        let Some(entry) = self.devices.by_owner(owner) else {
+            return;
+        };
+        let mut cx = Context {
+            platform: &mut self.platform,
+            reactor,
+            store: &mut self.store,
+        };
         call(&mut entry.device, &mut cx);
         entry.runnable = true;
     }
@@ -214,11 +233,22 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     /// Gives every device that may have work one turn, and passes on what they ask.
     pub(super) fn device_turns(&mut self, reactor: &mut R) {
         for entry in self.devices.iter_mut().filter(|entry| entry.runnable) {
-            let mut cx = Context { platform: &mut self.platform, reactor, store: &mut self.store };
+            let mut cx = Context {
+                platform: &mut self.platform,
+                reactor,
+                store: &mut self.store,
+            };
             entry.runnable = entry.device.turn(&mut cx) == blkback::Turn::Again;
             while let Some(Ask::OpenImage { params, mode }) = entry.device.ask() {
                 let read_only = mode == Mode::ReadOnly;
-                self.images.open(reactor, Image { owner: entry.owner, params, read_only });
+                self.images.open(
+                    reactor,
+                    Image {
+                        owner: entry.owner,
+                        params,
+                        read_only,
+                    },
+                );
             }
         }
         self.devices.remove_finished();

@@ -28,7 +28,9 @@ pub fn uuid(
         }),
         None => Err(Failure::new(
             Exit::Failed,
-            format!("no domain {domid} on this host: `halcyon sim list` or your toolstack shows them"),
+            format!(
+                "no domain {domid} on this host: `halcyon sim list` or your toolstack shows them"
+            ),
         )),
     }
 }

@@ -41,8 +41,18 @@ pub fn run(platform: &PlatformArg, args: &VmArgs) -> Result<(), Failure> {
     let claim = Claim::take(&dir, domid, &args.kind, disk::lock::LIMIT)?;
     let page = StatsFile::create(&dir)?;
     let images = LiveImages::new(&mut reactor)?;
-    let guest = Guest { domid, kinds: args.kind.clone() };
-    let mut vm = Vm::new(guest, xen, connection, images, page.page.clone(), malloc::trim);
+    let guest = Guest {
+        domid,
+        kinds: args.kind.clone(),
+    };
+    let mut vm = Vm::new(
+        guest,
+        xen,
+        connection,
+        images,
+        page.page.clone(),
+        malloc::trim,
+    );
     vm.start(&mut reactor);
     let served = serve(&mut vm, &mut reactor);
     vm.finish(&mut reactor);
@@ -89,7 +99,10 @@ fn listen(
     };
     let mut streams = Streams::new(slots).doing(|| "allocate buffers".into())?;
     streams.start(reactor);
-    Ok(Connection { store: xenstore::Client::new(), streams })
+    Ok(Connection {
+        store: xenstore::Client::new(),
+        streams,
+    })
 }
 
 /// The stats page's file, removed when the process ends well.
@@ -105,7 +118,12 @@ impl StatsFile {
         // A reader may still have the page of an earlier process open: it keeps its own file.
         drop(fs::remove_file(&path));
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o644).open(&path);
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&path);
         let page = telemetry::Page::create(&file.doing(what)?, 1 + DEVICES_MAX).doing(what)?;
         Ok(Self { page, path })
     }
@@ -136,7 +154,12 @@ impl LiveImages {
         let (broker, heard) = Broker::new().doing(what)?;
         let bell = reactor.add_stream(heard.into()).doing(what)?;
         let pool = Pool::new(1, 8).doing(what)?;
-        Ok(Self { broker, bell, pool, listening: false })
+        Ok(Self {
+            broker,
+            bell,
+            pool,
+            listening: false,
+        })
     }
 
     fn listen(&mut self, reactor: &mut Uring) {
@@ -150,7 +173,11 @@ impl LiveImages {
                 offset: 0,
                 lease: Some(lease),
                 range: 0..8,
-                token: Token { owner: OWNER_IMAGES, layer: 0, tag: 0 },
+                token: Token {
+                    owner: OWNER_IMAGES,
+                    layer: 0,
+                    tag: 0,
+                },
             });
         }
     }
@@ -172,7 +199,10 @@ impl Images<Uring> for LiveImages {
 
     fn opened(&mut self, reactor: &mut Uring) -> Option<Opened> {
         let (owner, prepared) = self.broker.answer()?;
-        Some((owner, prepared.and_then(|prepared| disk(reactor, owner, prepared))))
+        Some((
+            owner,
+            prepared.and_then(|prepared| disk(reactor, owner, prepared)),
+        ))
     }
 
     fn pending(&self) -> usize {

@@ -214,7 +214,11 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     /// once more, it ends at once.
     pub fn stop(&mut self, reactor: &mut R) -> Result<(), Ended> {
         if self.is_stopping {
-            let in_disk = self.devices.iter().map(|entry| entry.device.in_disk()).sum();
+            let in_disk = self
+                .devices
+                .iter()
+                .map(|entry| entry.device.in_disk())
+                .sum();
             return Err(Ended::Abandoned(in_disk));
         }
         self.is_stopping = true;

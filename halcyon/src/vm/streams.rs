@@ -58,7 +58,11 @@ pub struct Streams {
 impl Streams {
     /// Room for every stream. Nothing is under way yet.
     pub fn new(slots: Slots) -> std::io::Result<Self> {
-        Ok(Self { slots, pool: Pool::new(4, CHUNK_BYTES)?, sending: false })
+        Ok(Self {
+            slots,
+            pool: Pool::new(4, CHUNK_BYTES)?,
+            sending: false,
+        })
     }
 
     /// Starts to listen.
@@ -75,7 +79,9 @@ impl Streams {
         if self.sending || store.outgoing().is_empty() {
             return;
         }
-        let Some(lease) = self.pool.lease() else { return };
+        let Some(lease) = self.pool.lease() else {
+            return;
+        };
         let bytes = store.outgoing();
         let len = bytes.len().min(CHUNK_BYTES);
         if lease.slice().write_slice(&bytes[..len], 0).is_ok() {
@@ -93,12 +99,18 @@ impl Streams {
         ports: &mut Vec<abi::Port>,
         completion: Completion,
     ) -> Result<Heard, Ended> {
-        let Outcome::Io { result, lease } = completion.outcome else { return Ok(Heard::Nothing) };
+        let Outcome::Io { result, lease } = completion.outcome else {
+            return Ok(Heard::Nothing);
+        };
         let (tag, moved) = (completion.token.tag, result.unwrap_or(0));
         if tag == STORE_OUT {
             self.sending = false;
             store.sent(moved);
-            return if moved > 0 { Ok(Heard::Nothing) } else { Err(Ended::StoreGone) };
+            return if moved > 0 {
+                Ok(Heard::Nothing)
+            } else {
+                Err(Ended::StoreGone)
+            };
         }
         if moved == 0 {
             return Err(lost(tag));
@@ -154,8 +166,19 @@ impl Streams {
         len: usize,
         lease: Lease,
     ) {
-        let token = Token { owner: OWNER, layer: 0, tag };
-        reactor.submit(Submission { slot, verb, offset: 0, lease: Some(lease), range: 0..len, token });
+        let token = Token {
+            owner: OWNER,
+            layer: 0,
+            tag,
+        };
+        reactor.submit(Submission {
+            slot,
+            verb,
+            offset: 0,
+            lease: Some(lease),
+            range: 0..len,
+            token,
+        });
     }
 }
 

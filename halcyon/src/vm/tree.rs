@@ -38,15 +38,26 @@ impl Tree {
             let text = format!("/local/domain/{own}/backend/{}/{domid}", kind.name());
             Path::new(text).ok().map(|path| (*kind, path))
         };
-        Self { roots: kinds.iter().filter_map(root).collect(), domid }
+        Self {
+            roots: kinds.iter().filter_map(root).collect(),
+            domid,
+        }
     }
 
     /// The steps that ask to be told of every change, and of the end of the guest.
     pub fn watches(&self) -> Vec<Step> {
-        let watch = |path: Path, token: &str| Step::Watch { path, token: token.into() };
-        let trees = self.roots.iter().map(|(_, path)| watch(path.clone(), TOKEN_TREE));
+        let watch = |path: Path, token: &str| Step::Watch {
+            path,
+            token: token.into(),
+        };
+        let trees = self
+            .roots
+            .iter()
+            .map(|(_, path)| watch(path.clone(), TOKEN_TREE));
         let gone = Path::new(format!("@releaseDomain/{}", self.domid)).ok();
-        trees.chain(gone.map(|path| watch(path, TOKEN_GONE))).collect()
+        trees
+            .chain(gone.map(|path| watch(path, TOKEN_GONE)))
+            .collect()
     }
 
     /// The step that lists the devices of `kind`.
@@ -64,8 +75,11 @@ impl Tree {
         match below {
             Some((kind, "")) => About::Directory(kind),
             Some((kind, rest)) => {
-                let name = rest.strip_prefix('/').and_then(|rest| rest.split('/').next());
-                name.and_then(devid).map_or(About::Nothing, |devid| About::Device(kind, devid))
+                let name = rest
+                    .strip_prefix('/')
+                    .and_then(|rest| rest.split('/').next());
+                name.and_then(devid)
+                    .map_or(About::Nothing, |devid| About::Device(kind, devid))
             }
             None => About::Nothing,
         }
@@ -95,17 +109,26 @@ mod tests {
     fn a_change_below_a_device_is_about_that_device() {
         let expected = About::Device(KindArg::Vbd3, 51712);
         assert_eq!(about("/local/domain/0/backend/vbd3/7/51712"), expected);
-        assert_eq!(about("/local/domain/0/backend/vbd3/7/51712/state"), expected);
+        assert_eq!(
+            about("/local/domain/0/backend/vbd3/7/51712/state"),
+            expected
+        );
     }
 
     #[test]
     fn a_change_of_the_directory_itself_asks_for_a_listing() {
-        assert_eq!(about("/local/domain/0/backend/vbd/7"), About::Directory(KindArg::Vbd));
+        assert_eq!(
+            about("/local/domain/0/backend/vbd/7"),
+            About::Directory(KindArg::Vbd)
+        );
     }
 
     #[test]
     fn other_guests_and_names_that_are_no_numbers_are_nothing_of_ours() {
-        assert_eq!(about("/local/domain/0/backend/vbd/71/51712"), About::Nothing);
+        assert_eq!(
+            about("/local/domain/0/backend/vbd/71/51712"),
+            About::Nothing
+        );
         assert_eq!(about("/local/domain/0/backend/vbd/7/x"), About::Nothing);
         assert_eq!(about("/local/domain/0/backend/vbd/7/+5"), About::Nothing);
     }
