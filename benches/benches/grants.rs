@@ -58,7 +58,7 @@ impl Bench {
                 .table
                 .grant(DomId::DOM0, gfn, false)
                 .expect("a free grant");
-            let (len, status) = (PAGE_SIZE as u16, GrantStatus(gntst::OKAY));
+            let (len, status) = (SEGMENT_BYTES, GrantStatus(gntst::OKAY));
             ops.push(CopyOp {
                 direction,
                 domid,

@@ -3,5 +3,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod disk;
+pub mod machine;
 pub mod place;
 pub mod rig;

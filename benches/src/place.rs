@@ -9,12 +9,21 @@ use std::sync::OnceLock;
 /// Keeps the calling thread on one processor.
 pub fn pin(cpu: usize) -> io::Result<()> {
     processors();
+    set(0, cpu)
+}
+
+/// Keeps the first task of a process, and the tasks that it starts from now on, on one processor.
+pub fn pin_process(pid: u32, cpu: usize) -> io::Result<()> {
+    set(pid.cast_signed(), cpu)
+}
+
+fn set(pid: libc::pid_t, cpu: usize) -> io::Result<()> {
     // SAFETY: a set of processors is plain bits, and no bits are a valid set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: writes within the set; a number beyond it sets nothing.
     unsafe { libc::CPU_SET(cpu, &mut set) };
     // SAFETY: the set lives until the call returns, and the length is its own.
-    match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } {
+    match unsafe { libc::sched_setaffinity(pid, size_of_val(&set), &raw const set) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
