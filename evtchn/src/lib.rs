@@ -12,6 +12,7 @@
 pub mod fifo;
 mod memory;
 mod sync;
+pub mod two_level;
 
 pub use memory::SharedMemory;
 

@@ -19,8 +19,9 @@ use super::words::Words;
 /// their rest is left to the next call.
 const STEPS_MAX: u32 = 2 * PORTS_MAX;
 
-/// Looks at a BUSY word before it is unmasked nevertheless: its sender died and was not recovered.
-const BUSY_ROUNDS_MAX: u32 = 4096;
+/// Looks at a BUSY word before it is unmasked nevertheless: its sender is stopped, or died and was
+/// not recovered yet. BUSY only spares the sender retries, of which it has some to spare.
+const BUSY_ROUNDS_MAX: u32 = 128;
 
 /// What a receiver remembers between calls.
 #[derive(Debug, Default)]
@@ -117,14 +118,18 @@ pub(crate) fn unmask<W: Words>(array: &W, port: u32) -> bool {
     let mut round = 0_u32;
     let mut old = word.load(Acquire);
     loop {
-        if old & BUSY != 0 && round < BUSY_ROUNDS_MAX && pause(round) {
-            round = round.saturating_add(1);
-            old = word.load(Acquire);
-            continue;
-        }
-        match word.compare_exchange(old, old & !MASKED, AcqRel, Acquire) {
-            Ok(_) => return old & PENDING != 0,
+        let patient = round < BUSY_ROUNDS_MAX;
+        let expected = if patient { old & !BUSY } else { old };
+        match word.compare_exchange(expected, expected & !MASKED, AcqRel, Acquire) {
+            Ok(_) => return expected & PENDING != 0,
             Err(now) => old = now,
+        }
+        if patient && old & BUSY != 0 {
+            round = if pause(round) {
+                round.saturating_add(1)
+            } else {
+                BUSY_ROUNDS_MAX
+            };
         }
     }
 }

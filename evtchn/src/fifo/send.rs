@@ -34,9 +34,10 @@ pub enum Raise {
 /// The last one takes every lock there is, and cannot fail.
 const LOCK_TRIES: u32 = 4;
 
-/// Attempts to change a BUSY tail. The receiver may clear PENDING, mask, and unlink it, each once;
-/// it may not unmask. More means that the guest breaks the rules, and loses an event.
-const LINK_TRIES: u32 = 8;
+/// Attempts to change a BUSY tail. The receiver may clear PENDING, mask, and unlink it, each once,
+/// and unmask it when it loses its patience. More means that the guest breaks the rules, and loses
+/// an event.
+const LINK_TRIES: u32 = 16;
 
 /// Raises the event of `port`; `None` if there is no such port.
 pub(crate) fn send<W: Words>(
