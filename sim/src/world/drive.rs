@@ -8,6 +8,7 @@
 //!
 //! Invariant: bytes change only while a write is ended here.
 
+use abi::SECTOR_SIZE;
 use reactor::{Submission, Verb};
 use vm_memory::Bytes as _;
 
@@ -45,7 +46,8 @@ impl Drive {
         let (len, told) = match fate {
             Fate::Whole => (wanted, None),
             Fate::Short(len) => (len.min(wanted), None),
-            Fate::Error(errno) => (wanted / 2, Some(errno)),
+            // A sector is written whole or not at all.
+            Fate::Error(errno) => (wanted / 2 / SECTOR_SIZE * SECTOR_SIZE, Some(errno)),
         };
         let moved = match operation.verb {
             Verb::ReadAt => self.read(operation, len),

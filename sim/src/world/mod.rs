@@ -2,18 +2,23 @@
 //!
 //! Guests, VM processes, disks and xenstore are stepped in an order that the seed decides; the
 //! hypervisor's side is the live host's own code. Nothing here knows what a VM process does: it
-//! is a value that can be stepped.
+//! is a value that can be stepped ([`Process`]).
 //!
 //! Invariant: the same seed gives the same trace, on every machine and in every build.
 
-pub mod drive;
-pub mod host;
+mod build;
+mod drive;
+pub mod guest;
+mod host;
 pub mod process;
-pub mod rng;
-pub mod trace;
+mod rng;
+mod run;
+mod tool;
+mod trace;
 
 pub use drive::{Drive, Fate};
-pub use host::Host;
-pub use process::{Possible, Process, Progress, Running, Spawn, Start};
+pub use host::{Backend, ClientId, Host};
+pub use process::{DriveSlots, Process, Progress, Spawn, Start};
 pub use rng::Rng;
+pub use run::{Failure, Report, Tally, run};
 pub use trace::Trace;

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::rc::Rc;
 
-use abi::DomId;
+use abi::{DomId, SECTOR_SIZE, Sector};
 use reactor::world::{OpId, World as Files};
 use reactor::{Completion, Reactor as _, Sleep, Slot, Submission, Verb};
 use vm_memory::Bytes as _;
@@ -61,18 +61,31 @@ pub struct Start<'a> {
 /// Starts processes: what a toolstack's spawn is on a host.
 pub type Spawn<'a> = dyn Fn(Start<'_>) -> Box<dyn Process> + 'a;
 
-/// Which drive is behind a slot. Cloning shares it.
-#[derive(Clone, Debug, Default)]
+/// The drives of a world as a process can open them. Cloning shares it.
+#[derive(Clone, Debug)]
 pub struct DriveSlots {
+    sectors: Rc<[Sector]>,
+    /// Which drive is behind a slot.
     open: Rc<RefCell<Vec<(Slot, usize)>>>,
 }
 
 impl DriveSlots {
-    /// Opens drive number `drive`.
-    pub fn open(&self, files: &mut Files, drive: usize) -> Slot {
+    fn new(drives: &[Drive]) -> Self {
+        let sectors = drives
+            .iter()
+            .map(|drive| Sector((drive.bytes().len() / SECTOR_SIZE) as u64));
+        Self {
+            sectors: sectors.collect(),
+            open: Rc::default(),
+        }
+    }
+
+    /// Opens drive number `drive`; its slot, and how large it is. `None` if there is none.
+    pub fn open(&self, files: &mut Files, drive: usize) -> Option<(Slot, Sector)> {
+        let sectors = *self.sectors.get(drive)?;
         let slot = files.add();
         self.open.borrow_mut().push((slot, drive));
-        slot
+        Some((slot, sectors))
     }
 
     fn drive(&self, slot: Slot) -> Option<usize> {
@@ -115,7 +128,12 @@ pub struct Running {
 
 impl Running {
     /// Starts a process for a guest.
-    pub fn start(host: &Host, domid: DomId, spawn: &Spawn<'_>) -> Result<Self, crate::live::Error> {
+    pub fn start(
+        host: &Host,
+        domid: DomId,
+        drives: &[Drive],
+        spawn: &Spawn<'_>,
+    ) -> Result<Self, crate::live::Error> {
         let Backend {
             platform,
             upcall,
@@ -123,7 +141,7 @@ impl Running {
         } = host.attach_backend(domid)?;
         let mut files = Files::new();
         let (events, store) = (files.add(), files.add());
-        let drives = DriveSlots::default();
+        let drives = DriveSlots::new(drives);
         let start = Start {
             domid,
             platform,

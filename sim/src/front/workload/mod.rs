@@ -93,6 +93,15 @@ impl Workload {
         self.model
     }
 
+    /// The guest is gone: what was under way may or may not have happened.
+    pub fn lose(&mut self) {
+        for UnderWay { io, .. } in std::mem::take(&mut self.under_way) {
+            if io.kind == Kind::Write {
+                self.note_write(&io, false);
+            }
+        }
+    }
+
     /// Requests under way.
     pub fn in_flight(&self) -> usize {
         self.under_way.len()
