@@ -84,6 +84,7 @@ pub fn run(args: &DiskArgs) -> Result<(), Failure> {
     let mut report = Report {
         storage: machine::storage(demo.image()),
         image: demo.image().display().to_string(),
+        image_bytes: machine::size_bytes(demo.image()),
         machine,
         fio,
         placement: placement_in_words(args.unpinned).to_owned(),

@@ -3,6 +3,7 @@
 //! Invariant: what cannot be found out is said to be unknown, never guessed.
 
 use std::fs;
+use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::Command;
 
@@ -85,6 +86,13 @@ pub fn storage(path: &Path) -> String {
         return device(&path);
     }
     mounted(&read("/proc/self/mountinfo"), &path).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The size of a file or block device; 0 if it cannot be opened.
+#[must_use]
+pub fn size_bytes(path: &Path) -> u64 {
+    let end = fs::File::open(path).and_then(|mut file| file.seek(SeekFrom::End(0)));
+    end.unwrap_or_default()
 }
 
 /// The mount with the longest prefix of `path`; fields as in proc_pid_mountinfo(5).

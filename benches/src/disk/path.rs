@@ -13,7 +13,9 @@ use halcyon::demo::scale::Scale;
 use halcyon::demo::show::{Player, Show};
 use halcyon::error::{Doing as _, Exit, Failure};
 use halcyon::guest::wire::{self, Order, Ran, Said};
-use halcyon::report::Load;
+use halcyon::proc;
+use halcyon::report::{Load, ratio};
+use serde::Serialize;
 
 use super::{DiskArgs, Run};
 use crate::place;
@@ -29,6 +31,25 @@ const SEED: u64 = 1;
 
 /// How long a run may take beyond its own time.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What one run through the guest's disk gave.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Ours {
+    /// What `halcyon demo` reports too.
+    #[serde(flatten)]
+    pub load: Load,
+    /// Of every task of the VM process, wanted or not.
+    pub context_switches_per_request: f64,
+    /// Processor time of the guest process: its driver, and the check of what it read.
+    pub guest_cpu_us_per_request: f64,
+}
+
+/// What is read from outside before and after a run.
+struct Reading {
+    costs: meter::Reading,
+    switches: proc::Switches,
+    guest_cpu_ns: u64,
+}
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -73,12 +94,12 @@ impl DemoPath {
     }
 
     /// One run; `seed` decides the requests.
-    pub fn run(&mut self, run: &Run, seed: u32) -> Result<Load, Failure> {
+    pub fn run(&mut self, run: &Run, seed: u32) -> Result<Ours, Failure> {
         let load = self.load(run, seed);
         load.map_err(|failure| explained(&self.show, &failure))
     }
 
-    fn load(&mut self, run: &Run, seed: u32) -> Result<Load, Failure> {
+    fn load(&mut self, run: &Run, seed: u32) -> Result<Ours, Failure> {
         let order = Order::Run(wire::Load {
             pattern: run.pattern,
             seed: seed.into(),
@@ -91,8 +112,7 @@ impl DemoPath {
             .players
             .iter()
             .try_for_each(|player| place(player, run))?;
-        let subjects = self.show.subjects();
-        let before = subjects.read()?;
+        let before = self.read()?;
         let start = Instant::now();
         self.show
             .players
@@ -106,9 +126,27 @@ impl DemoPath {
                     Said::Ran(ran) => Some(ran),
                     _ => None,
                 })?;
-        let (wall, after) = (start.elapsed(), subjects.read()?);
+        let (wall, after) = (start.elapsed(), self.read()?);
         verified(&done)?;
-        Ok(meter::load("", &done, wall, &before, &after))
+        let load = meter::load("", &done, wall, &before.costs, &after.costs);
+        let per_request = |count: u64| ratio(count, load.requests as f64);
+        Ok(Ours {
+            context_switches_per_request: per_request(after.switches.since(&before.switches)),
+            guest_cpu_us_per_request: per_request(after.guest_cpu_ns - before.guest_cpu_ns) / 1e3,
+            load,
+        })
+    }
+
+    fn read(&self) -> Result<Reading, Failure> {
+        let [player] = self.show.players.as_slice() else {
+            return Err(Failure::failed("the guest is gone"));
+        };
+        let (vm, guest) = (player.vm.pid(), player.guest.pid());
+        Ok(Reading {
+            costs: self.show.subjects().read()?,
+            switches: proc::switches(vm).doing(|| format!("read /proc of process {vm}"))?,
+            guest_cpu_ns: proc::cpu_ns(guest).doing(|| format!("read /proc of process {guest}"))?,
+        })
     }
 
     /// Ends it all, in order.

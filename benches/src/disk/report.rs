@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use halcyon::report::Load;
 use serde::Serialize;
 
 use super::fio::Fio;
+use super::path::Ours;
 use crate::machine::Machine;
 
 /// Everything that one benchmark run found.
@@ -19,6 +19,8 @@ pub struct Report {
     pub storage: String,
     /// The image.
     pub image: String,
+    /// Its size; 0 where it has none that can be asked for.
+    pub image_bytes: u64,
     /// Which fio, if there is one.
     pub fio: Option<String>,
     /// Who ran on which processor, in words.
@@ -46,7 +48,7 @@ pub struct Pair {
     /// On the bare file; `None` without fio.
     pub fio: Option<Fio>,
     /// Through the guest's disk.
-    pub ours: Load,
+    pub ours: Ours,
 }
 
 /// The middle of an odd number of values, the mean of the middle two of an even number, and the
@@ -74,7 +76,7 @@ impl Spread {
 }
 
 impl Row {
-    fn ours(&self, of: impl Fn(&Load) -> f64) -> f64 {
+    fn ours(&self, of: impl Fn(&Ours) -> f64) -> f64 {
         let values = self.pairs.iter().map(|pair| of(&pair.ours));
         Spread::of(values).map_or(0.0, |spread| spread.median)
     }
@@ -88,7 +90,7 @@ impl Row {
     }
 
     fn ratio(&self) -> Option<Spread> {
-        let ratio = |pair: &Pair| pair.fio.map(|fio| pair.ours.iops() / fio.iops);
+        let ratio = |pair: &Pair| pair.fio.map(|fio| pair.ours.load.iops() / fio.iops);
         Spread::of(self.pairs.iter().filter_map(ratio))
     }
 }
@@ -122,7 +124,12 @@ fn head(text: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(text, "build      commit {commit}, {rustc}")?;
     writeln!(text, "fio        {fio}")?;
-    writeln!(text, "image      {}", report.image)?;
+    writeln!(
+        text,
+        "image      {}, {} MiB",
+        report.image,
+        report.image_bytes >> 20
+    )?;
     writeln!(text, "placement  {}", report.placement)?;
     writeln!(
         text,
@@ -152,16 +159,16 @@ fn throughput(text: &mut String, rows: &[Row]) -> std::fmt::Result {
             "{:<24}{:>10}{:>11.0}{:>8}{:>14}{:>10}{:>10.1}{:>10}{:>10.1}",
             row.name,
             number(row.fio(|fio| fio.iops), 0),
-            row.ours(Load::iops),
+            row.ours(|ours| ours.load.iops()),
             number(ratio.map(|ratio| ratio.median), 3),
             ratio.map_or("-".into(), |ratio| format!(
                 "{:.3}..{:.3}",
                 ratio.min, ratio.max
             )),
             number(row.fio(|fio| fio.p50_us), 1),
-            row.ours(|load| load.p50_us),
+            row.ours(|ours| ours.load.p50_us),
             number(row.fio(|fio| fio.p99_us), 1),
-            row.ours(|load| load.p99_us),
+            row.ours(|ours| ours.load.p99_us),
         )?;
     }
     writeln!(
@@ -174,24 +181,32 @@ fn throughput(text: &mut String, rows: &[Row]) -> std::fmt::Result {
 fn cost(text: &mut String, rows: &[Row]) -> std::fmt::Result {
     writeln!(
         text,
-        "{:<24}{:>11}{:>11}{:>14}{:>15}",
-        "per request", "fio CPU µs", "VM CPU µs", "system calls", "notifications"
+        "{:<24}{:>11}{:>11}{:>14}{:>14}{:>15}{:>10}",
+        "per request",
+        "fio CPU µs",
+        "VM CPU µs",
+        "guest CPU µs",
+        "system calls",
+        "notifications",
+        "switches"
     )?;
     for row in rows {
         writeln!(
             text,
-            "{:<24}{:>11}{:>11.2}{:>14.3}{:>15.3}",
+            "{:<24}{:>11}{:>11.2}{:>14.2}{:>14.3}{:>15.3}{:>10.3}",
             row.name,
             number(row.fio(|fio| fio.cpu_us_per_request), 2),
-            row.ours(|load| load.cpu_us_per_request),
-            row.ours(|load| load.system_calls_per_request),
-            row.ours(|load| load.notifications_per_request),
+            row.ours(|ours| ours.load.cpu_us_per_request),
+            row.ours(|ours| ours.guest_cpu_us_per_request),
+            row.ours(|ours| ours.load.system_calls_per_request),
+            row.ours(|ours| ours.load.notifications_per_request),
+            row.ours(|ours| ours.context_switches_per_request),
         )?;
     }
     writeln!(
         text,
-        "CPU: schedstat of every task of the VM process; its system calls are its own count; \
-         notifications: events sent to the guest"
+        "CPU: schedstat, every task. System calls, notifications (events sent to the guest) and\n\
+         context switches: of the VM process, the first two by its own count."
     )
 }
 
@@ -202,6 +217,7 @@ fn number(value: Option<f64>, decimals: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use halcyon::report::Load;
 
     fn row(runs: &[(f64, u64)]) -> Row {
         let pair = |(fio, ours): &(f64, u64)| Pair {
@@ -211,10 +227,13 @@ mod tests {
                 p99_us: 2.0,
                 cpu_us_per_request: 3.0,
             }),
-            ours: Load {
-                requests: *ours,
-                seconds: 1.0,
-                ..Load::default()
+            ours: Ours {
+                load: Load {
+                    requests: *ours,
+                    seconds: 1.0,
+                    ..Load::default()
+                },
+                ..Ours::default()
             },
         };
         Row {
