@@ -129,12 +129,15 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a watch back.
+    /// Takes a watch back, with those of its events that have not been fetched.
     pub fn unwatch(&mut self, path: &str, token: &str) -> Result<(), Error> {
+        let path = Path::try_from(path)?;
         self.step(Step::Unwatch {
-            path: path.try_into()?,
+            path: path.clone(),
             token: token.to_owned(),
         })?;
+        self.watched
+            .retain(|(changed, other)| other != token || !path.contains(changed));
         Ok(())
     }
 
@@ -193,7 +196,10 @@ impl Store {
 
     fn send(&mut self) -> Result<(), Error> {
         while !self.client.outgoing().is_empty() && self.client.in_flight() < IN_FLIGHT_MAX {
-            let sent = self.stream.write(self.client.outgoing_message())?;
+            let sent = match self.stream.write(self.client.outgoing_message()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                sent => sent?,
+            };
             self.client.sent(sent);
         }
         Ok(())

@@ -90,6 +90,8 @@ impl Server {
 
     /// Everything that waits to be sent on a connection. Call it when the bytes can be sent, not
     /// before: what stays here is bounded and merged, what has been fetched is the caller's.
+    /// Requests that waited for room are served then, so that this and other connections may
+    /// become ready: ask [`Server::take_ready`] again, until there are none.
     pub fn output(&mut self, conn: ConnId) -> Vec<u8> {
         let Some(connection) = self.connections.get_mut(&conn) else {
             return Vec::new();

@@ -107,9 +107,8 @@ impl Server {
             )?
         } else {
             let transaction = transaction(&mut self.connections, conn, tx_id)?;
-            let payload = read(&mut transaction.session(&self.domains, who), &path)?;
-            transaction.within_quota(&self.domains, who)?;
-            payload
+            transaction.room(&self.domains, who)?;
+            read(&mut transaction.session(&self.domains, who), &path)?
         };
         if payload.len() > PAYLOAD_MAX {
             Err(StoreError::TooBig)

@@ -173,7 +173,13 @@ impl Session<'_> {
         }
         match self.node(path, |rights| rights.write) {
             Ok(_) => {}
-            Err(StoreError::NotFound) => return self.parent(path).map(|_| None),
+            Err(StoreError::NotFound) => {
+                // That there is nothing to do rests on the parent being there.
+                path.parent()
+                    .iter()
+                    .for_each(|parent| self.touch(parent, false));
+                return self.parent(path).map(|_| None);
+            }
             Err(error) => return Err(error),
         }
         let parent = self.parent(path)?;

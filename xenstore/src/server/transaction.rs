@@ -49,10 +49,11 @@ impl Transaction {
         who: Who,
         change: Change,
     ) -> Result<(), StoreError> {
+        self.room(domains, who)?;
         let (view, delta) = (self.view.clone(), self.delta.clone());
-        let result = self.session(domains, who).apply(&change);
-        match result.and_then(|_| self.within_quota(domains, who)) {
-            Ok(()) => self.changes.push(change),
+        match self.session(domains, who).apply(&change) {
+            Ok(Some(_)) => self.changes.push(change),
+            Ok(None) => {}
             Err(error) => {
                 (self.view, self.delta) = (view, delta);
                 return Err(error);
@@ -61,13 +62,14 @@ impl Transaction {
         Ok(())
     }
 
-    /// Whether there is room for what the transaction keeps in mind.
-    pub(super) fn within_quota(&self, domains: &Domains, who: Who) -> Result<(), StoreError> {
+    /// Whether there is room to keep one more request in mind. Failed ones count: that a node was
+    /// not there has to be remembered as well.
+    pub(super) fn room(&self, domains: &Domains, who: Who) -> Result<(), StoreError> {
         if who.privileged() {
             return Ok(());
         }
         let limit = domains.quota(who.domid).transaction_nodes;
-        within(self.touched.len(), limit)?;
+        within(self.touched.len().saturating_add(1), limit)?;
         within(self.changes.len().saturating_add(1), limit)
     }
 

@@ -4,6 +4,7 @@
 //! Invariant: decoding accepts any bytes without panicking, and never buffers more than one
 //! message beyond what it was given.
 
+mod decode;
 mod reply;
 mod request;
 
