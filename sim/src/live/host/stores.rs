@@ -102,9 +102,18 @@ impl Stores {
     }
 
     /// Sends what the server has for anybody.
+    ///
+    /// Making room for one connection's replies serves what waited for it, which may concern others:
+    /// so again, until nobody is left.
     fn flush(&mut self, poll: &Poll) {
-        for conn in self.server.take_ready() {
-            self.send(poll, conn);
+        loop {
+            let ready = self.server.take_ready();
+            if ready.is_empty() {
+                return;
+            }
+            for conn in ready {
+                self.send(poll, conn);
+            }
         }
     }
 
