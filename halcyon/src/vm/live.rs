@@ -18,50 +18,90 @@ use xen::{Descriptors, Platform};
 use super::claim::{self, Claim};
 use super::devices::DEVICES_MAX;
 use super::streams::{Slots, Streams};
-use super::{Connection, Guest, Images, OWNER_IMAGES, Opened, Turn, Vm, identity};
+use super::{Connection, Ended, Guest, Images, OWNER_IMAGES, Opened, Turn, Vm, identity};
 use crate::broker::{Broker, Image};
 use crate::cli::args::VmArgs;
 use crate::cli::place::{PlatformArg, state_dir};
 use crate::error::{Doing as _, Exit, Failure};
 use crate::{malloc, signals, stats};
 
-/// A process on a kernel.
-pub type LiveVm = Vm<Uring, LiveImages>;
-
 /// Serves one guest until it is gone or the process is told to stop.
 pub fn run(platform: &PlatformArg, args: &VmArgs) -> Result<(), Failure> {
-    malloc::for_a_small_process();
-    let domid = DomId(args.domid);
-    let signals = signals::descriptor().doing(|| "block signals".into())?;
-    let (mut xen, descriptors) = attach(platform, domid)?;
-    let mut reactor = Uring::new(Config::default()).doing(|| "start".into())?;
-    let mut connection = listen(&mut reactor, descriptors, signals)?;
-    let uuid = identity::uuid(&mut reactor, &mut connection, &mut *xen.events, domid)?;
-    let dir = claim::vm_dir(&state_dir(platform), &uuid)?;
-    let claim = Claim::take(&dir, domid, &args.kind, disk::lock::LIMIT)?;
-    let page = StatsFile::create(&dir)?;
-    let images = LiveImages::new(&mut reactor)?;
-    let guest = Guest {
-        domid,
-        kinds: args.kind.clone(),
-    };
-    let mut vm = Vm::new(
-        guest,
-        xen,
-        connection,
-        images,
-        page.page.clone(),
-        malloc::trim,
-    );
-    vm.start(&mut reactor);
-    let served = serve(&mut vm, &mut reactor);
-    vm.finish(&mut reactor);
-    drop(claim);
-    served.doing(|| format!("domain {domid}"))
+    Process::prepare(platform, args)?.run(serve)
+}
+
+/// What a process is made of when it has its guest and has not begun to serve: the place where a
+/// test puts parts of its own.
+pub struct Process<I> {
+    /// Whom it serves.
+    pub guest: Guest,
+    /// What its devices work with.
+    pub xen: Platform,
+    /// Where it sleeps.
+    pub reactor: Uring,
+    /// How it talks to xenstore.
+    pub connection: Connection,
+    /// Where disks come from.
+    pub images: I,
+    /// What it shows of itself.
+    pub stats: StatsFile,
+    /// That it and no other serves the guest.
+    pub claim: Claim,
+}
+
+impl Process<LiveImages> {
+    /// Takes the guest and everything that serving it needs.
+    pub fn prepare(platform: &PlatformArg, args: &VmArgs) -> Result<Self, Failure> {
+        malloc::for_a_small_process();
+        let domid = DomId(args.domid);
+        let signals = signals::descriptor().doing(|| "block signals".into())?;
+        let (mut xen, descriptors) = attach(platform, domid)?;
+        let mut reactor = Uring::new(Config::default()).doing(|| "start".into())?;
+        let mut connection = listen(&mut reactor, descriptors, signals)?;
+        let uuid = identity::uuid(&mut reactor, &mut connection, &mut *xen.events, domid)?;
+        let dir = claim::vm_dir(&state_dir(platform), &uuid)?;
+        let claim = Claim::take(&dir, domid, &args.kind, disk::lock::LIMIT)?;
+        let stats = StatsFile::create(&dir)?;
+        let images = LiveImages::new(&mut reactor)?;
+        let kinds = args.kind.clone();
+        Ok(Self {
+            guest: Guest { domid, kinds },
+            xen,
+            reactor,
+            connection,
+            images,
+            stats,
+            claim,
+        })
+    }
+}
+
+impl<I: Images<Uring>> Process<I> {
+    /// Serves by `serve`, and lets go of everything.
+    pub fn run(
+        self,
+        serve: impl FnOnce(&mut Vm<Uring, I>, &mut Uring) -> Result<(), Ended>,
+    ) -> Result<(), Failure> {
+        let (domid, mut reactor) = (self.guest.domid, self.reactor);
+        let stats = self.stats.page.clone();
+        let mut vm = Vm::new(
+            self.guest,
+            self.xen,
+            self.connection,
+            self.images,
+            stats,
+            malloc::trim,
+        );
+        vm.start(&mut reactor);
+        let served = serve(&mut vm, &mut reactor);
+        vm.finish(&mut reactor);
+        drop(self.claim);
+        served.doing(|| format!("domain {domid}"))
+    }
 }
 
 /// Steps the process until it is done, sleeping whenever there is nothing to do.
-pub fn serve(vm: &mut LiveVm, reactor: &mut Uring) -> Result<(), super::Ended> {
+pub fn serve<I: Images<Uring>>(vm: &mut Vm<Uring, I>, reactor: &mut Uring) -> Result<(), Ended> {
     let mut completions = Vec::with_capacity(64);
     loop {
         let sleep = match vm.turn(reactor, &mut completions)? {
@@ -106,7 +146,7 @@ fn listen(
 }
 
 /// The stats page's file, removed when the process ends well.
-struct StatsFile {
+pub struct StatsFile {
     page: telemetry::Page,
     path: PathBuf,
 }
