@@ -47,7 +47,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     .perform();
     progress.end();
     if performed.is_err() {
-        eprintln!("{}", show.last_words());
+        eprint!("{}", show.last_words());
     }
     let report = performed?;
     show.close()?;

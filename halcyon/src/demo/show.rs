@@ -209,7 +209,11 @@ impl Show {
     pub fn last_words(&self) -> String {
         let text = std::fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(8)..].join("\n")
+        lines
+            .iter()
+            .skip(lines.len().saturating_sub(8))
+            .map(|line| format!("{line}\n"))
+            .collect()
     }
 
     /// Ends the host, which no guest uses any more.

@@ -105,17 +105,22 @@ fn held(path: &Path, domid: DomId, kind: KindArg, limit: Duration) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::scratch::Scratch;
 
-    fn dir(name: &str) -> PathBuf {
-        let state = std::env::temp_dir().join(format!("halcyon-claim-{}", std::process::id()));
-        vm_dir(&state, name).unwrap()
+    fn dir() -> Scratch {
+        Scratch::new().unwrap()
     }
 
     #[test]
     fn a_second_claim_of_the_same_kind_names_the_first() {
-        let dir = dir("second");
-        let first = Claim::take(&dir, DomId(7), &[KindArg::Vbd3], Duration::ZERO).unwrap();
-        let refused = Claim::take(&dir, DomId(8), &[KindArg::Vbd3], Duration::from_millis(1));
+        let dir = dir();
+        let first = Claim::take(dir.path(), DomId(7), &[KindArg::Vbd3], Duration::ZERO).unwrap();
+        let refused = Claim::take(
+            dir.path(),
+            DomId(8),
+            &[KindArg::Vbd3],
+            Duration::from_millis(1),
+        );
         let failure = refused.unwrap_err();
         assert_eq!(failure.exit, Exit::Held);
         assert!(failure.to_string().contains("domain 7, process"));
@@ -124,16 +129,16 @@ mod tests {
 
     #[test]
     fn different_kinds_of_one_guest_have_different_processes() {
-        let dir = dir("kinds");
-        let first = Claim::take(&dir, DomId(7), &[KindArg::Vbd3], Duration::ZERO).unwrap();
-        let other = Claim::take(&dir, DomId(7), &[KindArg::Qdisk], Duration::ZERO).unwrap();
+        let dir = dir();
+        let first = Claim::take(dir.path(), DomId(7), &[KindArg::Vbd3], Duration::ZERO).unwrap();
+        let other = Claim::take(dir.path(), DomId(7), &[KindArg::Qdisk], Duration::ZERO).unwrap();
         assert_eq!(first.len() + other.len(), 2);
     }
 
     #[test]
     fn an_ended_claim_can_be_taken_again() {
-        let dir = dir("again");
-        drop(Claim::take(&dir, DomId(7), &[KindArg::Vbd], Duration::ZERO).unwrap());
-        assert!(Claim::take(&dir, DomId(8), &[KindArg::Vbd], Duration::ZERO).is_ok());
+        let dir = dir();
+        drop(Claim::take(dir.path(), DomId(7), &[KindArg::Vbd], Duration::ZERO).unwrap());
+        assert!(Claim::take(dir.path(), DomId(8), &[KindArg::Vbd], Duration::ZERO).is_ok());
     }
 }

@@ -29,7 +29,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             streams::OWNER => return self.stream(reactor, completion),
             OWNER_IMAGES => self.images.complete(reactor, completion),
             owner => self.with(reactor, owner, |device, cx| {
-                device.completion(cx, completion)
+                device.completion(cx, completion);
             }),
         }
         Ok(())
@@ -124,7 +124,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         let whose = self.devices.iter().find(|entry| entry.device.awaits(batch));
         if let Some(owner) = whose.map(|entry| entry.owner) {
             self.with(reactor, owner, |device, cx| {
-                device.replies(cx, batch, replies)
+                device.replies(cx, batch, replies);
             });
         }
         Ok(())

@@ -245,6 +245,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         let is_cool = self.devices.iter().all(|entry| entry.device.is_cool());
         if is_cool && self.is_warm {
             reactor.cool();
+            self.streams.cool();
             (self.cooled)();
         }
         self.is_warm = !is_cool;

@@ -141,6 +141,11 @@ impl Streams {
         }
     }
 
+    /// Gives back the memory that no receive under way has.
+    pub fn cool(&self) {
+        self.pool.cool();
+    }
+
     /// Lets go of every stream.
     pub fn close(&mut self, reactor: &mut dyn Reactor) {
         reactor.close(self.slots.events);

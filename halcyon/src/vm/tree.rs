@@ -130,7 +130,7 @@ mod tests {
             About::Nothing
         );
         assert_eq!(about("/local/domain/0/backend/vbd/7/x"), About::Nothing);
-        assert_eq!(about("/local/domain/0/backend/vbd/7/+5"), About::Nothing);
+        assert_eq!(about("/local/domain/0/backend/vbd/7/5x"), About::Nothing);
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! The `halcyon` binary as its users meet it: every line it says, and every exit code.
+
+mod bad_input;
+mod process;
+mod support;

@@ -1,0 +1,83 @@
+//! How the process of a guest lives and ends.
+
+use crate::support::{Host, done, refused, until};
+
+#[test]
+fn a_terminated_process_closes_its_devices_and_ends_well() {
+    let host = Host::start();
+    let domid = host.domain();
+    let mut vm = host.serve(&domid);
+    let disk = host.dir.file("a", 1 << 20);
+    assert_eq!(host.said(&["sim", "attach", "g", &disk]).code, 0);
+    vm.signal("TERM");
+    assert_eq!(vm.ended(), 0, "{}", vm.logged());
+    assert!(host.said(&["sim", "list"]).out.contains("closed"));
+}
+
+#[test]
+fn the_process_ends_when_its_guest_is_destroyed() {
+    let host = Host::start();
+    let domid = host.domain();
+    let mut vm = host.serve(&domid);
+    assert_eq!(host.said(&["sim", "destroy", "g"]).code, 0);
+    assert_eq!(vm.ended(), 0, "{}", vm.logged());
+}
+
+#[test]
+fn a_host_that_goes_takes_the_process_along_with_one_line() {
+    let host = Host::start();
+    let domid = host.domain();
+    let mut vm = host.serve(&domid);
+    assert_eq!(host.said(&["sim", "stop"]).code, 0);
+    // Destroyed first, so this is the end of a guest as any other.
+    assert_eq!(vm.ended(), 0, "{}", vm.logged());
+}
+
+#[test]
+fn a_second_process_for_the_same_guest_waits_and_then_names_the_first() {
+    let host = Host::start();
+    let domid = host.domain();
+    let mut vm = host.serve(&domid);
+    let second = host.said(&["vm", "--domid", &domid]);
+    assert_eq!(second.code, 4, "{}", second.err);
+    let line = format!("halcyon: kind qdisk of domain {domid} is already served (domain {domid}, ");
+    assert!(second.err.starts_with(&line), "{}", second.err);
+    assert_eq!(second.err.lines().count(), 1);
+    vm.signal("TERM");
+    assert_eq!(vm.ended(), 0);
+}
+
+#[test]
+fn a_guest_verifies_its_disk_and_stats_show_what_it_did() {
+    let host = Host::start();
+    let disk = host.dir.file("a", 1 << 20);
+    let made = host.said(&["sim", "create", "g", "--requests", "500", "--disk", &disk]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let uuid = made.out.split_whitespace().nth(2).unwrap().to_owned();
+    let log = host
+        .dir
+        .path()
+        .join("sim/run")
+        .join(&uuid)
+        .join("guest.log");
+    until(|| std::fs::read_to_string(&log).unwrap().contains("\"ran\""));
+    let ran = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        ran.contains("\"mismatched_sectors\":0,\"violations\":0"),
+        "{ran}"
+    );
+    let stats = host.said(&["stats", "--json", &uuid]).out;
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    assert_eq!(stats[&uuid]["vbd3/1/51712"]["connects"], 1);
+    assert_eq!(host.said(&["sim", "detach", "g", "xvda"]), done());
+    assert_eq!(host.said(&["sim", "destroy", "g"]), done());
+}
+
+#[test]
+fn destroying_a_guest_twice_says_that_it_is_gone() {
+    let host = Host::start();
+    host.domain();
+    assert_eq!(host.said(&["sim", "destroy", "g"]), done());
+    let line = "no guest \"g\" on this host: see `halcyon sim list`";
+    assert_eq!(host.said(&["sim", "destroy", "g"]), refused(1, line));
+}

@@ -1,0 +1,80 @@
+//! Claims that need an ordinary user, or root: ignored, with the reason, where they cannot be
+//! checked, and never passed in silence.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+#[expect(dead_code, reason = "the other test binary uses the rest")]
+#[path = "cli/support.rs"]
+mod support;
+
+use support::{Dir, Host, halcyon, refused, said};
+
+fn main() {
+    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let trials = vec![
+        Trial::test("an_image_that_may_not_be_read_is_refused", unreadable)
+            .with_kind("needs an ordinary user: root may read everything")
+            .with_ignored_flag(root),
+        Trial::test("an_image_that_may_not_be_written_is_refused", unwritable)
+            .with_kind("needs an ordinary user: root may write everything")
+            .with_ignored_flag(root),
+        Trial::test("a_full_scratch_file_system_is_named", no_space)
+            .with_kind("needs root, to mount a small file system")
+            .with_ignored_flag(!root),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn image_of_mode(host: &Host, mode: u32) -> String {
+    let path = host.dir.file("a", 1 << 16);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    path
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a trial")]
+fn unreadable() -> Result<(), Failed> {
+    let host = Host::start();
+    let path = image_of_mode(&host, 0o000);
+    let why = format!("{path}: no permission to read it");
+    let line = format!("guest g, disk xvda: backend refused the device: {why}");
+    assert_eq!(host.create(&format!("{path},r")), refused(1, &line));
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a trial")]
+fn unwritable() -> Result<(), Failed> {
+    let host = Host::start();
+    let path = image_of_mode(&host, 0o400);
+    let why = format!("{path}: no permission to read and write it");
+    let line = format!("guest g, disk xvda: backend refused the device: {why}");
+    assert_eq!(host.create(&path), refused(1, &line));
+    Ok(())
+}
+
+fn no_space() -> Result<(), Failed> {
+    let dir = Dir::new();
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small)?;
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+        .arg(&small)
+        .stderr(Stdio::null())
+        .status()?;
+    if !mounted.success() {
+        return Err("mount is not permitted here: run this test where root may mount".into());
+    }
+    let said = said(halcyon(&["demo", "--json"]).env("TMPDIR", &small));
+    let left = std::fs::read_dir(&small)?.count();
+    Command::new("umount").arg(&small).status()?;
+    assert_eq!((said.code, left), (1, 0), "{}", said.err);
+    assert!(
+        said.err
+            .ends_with("No space left on device (os error 28)\n"),
+        "{}",
+        said.err
+    );
+    Ok(())
+}
