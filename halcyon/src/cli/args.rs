@@ -250,6 +250,8 @@ pub enum InitialArg {
     Stamps,
     /// What the image holds, which the guest looks up itself, past its backend.
     Image,
+    /// Nobody knows: what was not written by this guest is read without being compared.
+    Unknown,
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub struct Show {
     pub scratch: Scratch,
     /// Whether the content of the images is known from the first byte on.
     pub stamped: bool,
-    guest_args: Vec<&'static str>,
+    /// What every guest is told on its command line, beside its seed.
+    pub guest_args: Vec<&'static str>,
 }
 
 impl Show {

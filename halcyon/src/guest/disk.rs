@@ -21,6 +21,8 @@ pub enum Content {
     Stamps,
     /// What this file holds.
     Image(PathBuf),
+    /// Nobody knows.
+    Unknown,
 }
 
 /// The seed of what is on a disk of a guest with that seed.
@@ -142,6 +144,7 @@ impl Disk {
         let initial = match &self.content {
             Content::Stamps => Initial::Stamps,
             Content::Image(path) => given(path)?,
+            Content::Unknown => Initial::Unknown,
         };
         let sectors = self
             .front

@@ -225,8 +225,10 @@ impl Player {
 
     /// Where the content of a disk is: its backend's `params`, which a guest may read.
     fn look(&mut self, devid: u32) -> Result<(), Failure> {
-        if self.args.initial == InitialArg::Stamps {
-            return self.found(devid, Content::Stamps);
+        match self.args.initial {
+            InitialArg::Stamps => return self.found(devid, Content::Stamps),
+            InitialArg::Unknown => return self.found(devid, Content::Unknown),
+            InitialArg::Image => {}
         }
         let what = || format!("look for the image of disk {devid}");
         let home = format!("/local/domain/0/backend/{}", crate::simctl::create::KIND);

@@ -164,6 +164,24 @@ fn a_disk_with_content_of_its_own_is_verified_against_it() {
 }
 
 #[test]
+fn where_nobody_knows_the_content_only_what_was_written_is_compared() {
+    let mut town = Town::new();
+    let mut front = town.connected(honest());
+    town.backend.bytes.fill(0x5A);
+    let model = Model::new(SEED, Sector(SECTORS as u64), Initial::Unknown);
+    let mut reads = Workload::new(plan(Pattern::RandomRead, 100), model);
+    run(&mut town, &mut front, &mut reads);
+    assert_eq!(
+        (reads.counts().verified_bytes, reads.counts().mismatched),
+        (0, 0)
+    );
+    let mut load = reads.again(plan(Pattern::Mixed, 1000));
+    run(&mut town, &mut front, &mut load);
+    assert!(load.counts().verified_bytes > 0);
+    assert_eq!(load.counts().mismatched, 0);
+}
+
+#[test]
 fn a_flipped_byte_is_found() {
     let load = broken(Fault::FlippedByte, Pattern::RandomRead);
     assert_eq!(load.counts().mismatched, 100);

@@ -27,6 +27,8 @@ pub enum Initial {
     Stamps,
     /// What this says.
     Given(Source),
+    /// Nobody knows: a sector that was never written may hold anything.
+    Unknown,
 }
 
 impl fmt::Debug for Initial {
@@ -35,6 +37,7 @@ impl fmt::Debug for Initial {
             Self::Zeroes => "Zeroes",
             Self::Stamps => "Stamps",
             Self::Given(_) => "Given",
+            Self::Unknown => "Unknown",
         })
     }
 }
@@ -84,12 +87,17 @@ impl Model {
             .wrapping_add(1)
     }
 
-    /// What a sector holds in a generation.
+    /// Whether it is known what a sector may hold.
+    pub fn knows(&self, sector: Sector) -> bool {
+        !matches!(self.initial, Initial::Unknown) || self.generation(sector) > 0
+    }
+
+    /// What a sector holds in a generation; zeroes where nobody knows.
     pub fn content(&mut self, sector: Sector, generation: u32) -> Block {
         match &mut self.initial {
             _ if generation > 0 => stamp(self.disk_seed, sector, generation),
             Initial::Stamps => stamp(self.disk_seed, sector, 0),
-            Initial::Zeroes => [0; abi::SECTOR_SIZE],
+            Initial::Zeroes | Initial::Unknown => [0; abi::SECTOR_SIZE],
             Initial::Given(given) => {
                 let mut block = [0; abi::SECTOR_SIZE];
                 given(sector, &mut block);
