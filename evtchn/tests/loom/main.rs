@@ -37,7 +37,7 @@ macro_rules! models {
 
         mod unbounded {$(
             #[test]
-            #[ignore = "unbounded model: minutes"]
+            #[ignore = "unbounded model: over 15 minutes"]
             fn $model() {
                 super::explore(stringify!($model), None, super::model::$model);
             }
