@@ -90,9 +90,11 @@ impl Device {
     }
 
     /// A device that is connected according to the store, but not to us, was left behind by a
-    /// process that died. What that process had in flight is not known.
+    /// process that died. What that process had in flight is not known. One that is leaving has
+    /// let go itself.
     fn notice_orphan(&mut self, cx: &mut Context<'_>) {
-        let orphan = self.ours == XenbusState::CONNECTED && self.worker.is_none();
+        let unattached = self.worker.is_none() && !self.leaving;
+        let orphan = self.ours == XenbusState::CONNECTED && unattached;
         if orphan && self.refusal.is_none() {
             let errno = Refusal::EIO;
             let text = "the process that served this device is gone".to_owned();

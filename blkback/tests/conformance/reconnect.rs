@@ -254,6 +254,16 @@ fn a_guest_that_died_with_its_nodes_leaves_no_node() {
 }
 
 #[test]
+fn a_guest_that_died_while_connected_is_no_fault_to_report() {
+    let mut host = Host::connected();
+    host.with(|device, cx| device.vanished(cx));
+    host.pump();
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    assert_eq!(host.backend("hotplug-error"), None);
+    host.is_clean();
+}
+
+#[test]
 fn other_completions_go_on_while_one_hangs() {
     let mut host = stuck();
     host.disk.state().hold = false;
