@@ -2,27 +2,24 @@
 //!
 //! Opening, judging and locking an image may take long (a lock that a dying process still holds is
 //! waited for), so each image has a helper thread of its own, which ends with its answer. The
-//! answer waits in a channel; a byte in a pipe that the reactor reads says that it is there.
+//! answer waits in its job; a byte in a pipe that the reactor reads says that it is there.
 //!
 //! It knows nothing of guests. Invariant: the broker keeps no copy of a descriptor it handed on,
 //! for a copy kept would be a lock never freed.
 
+use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blkback::Refusal;
 use disk::lock;
 use disk::prepare::{OPEN_FLAGS, Prepared, prepare};
 use disk::spec::ImageSpec;
-
-/// Stack of a helper thread: it formats one line of text at most.
-const STACK_BYTES: usize = 64 << 10;
+use reactor::live::helper::{Helper, Work};
 
 /// An image to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,61 +36,77 @@ pub struct Image {
 pub type Answer = (u16, Result<Prepared, Refusal>);
 
 /// See the head of this file.
-#[derive(Debug)]
 pub struct Broker {
     bell: Arc<PipeWriter>,
-    answers: Receiver<Answer>,
-    answer: Sender<Answer>,
-    pending: usize,
+    /// Images being opened, and those whose answer was not taken yet.
+    jobs: Vec<Job>,
+}
+
+/// One image and the thread that opens it, which is waited for when this is dropped.
+struct Job {
+    /// `None` if there is no thread: the answer is there already.
+    helper: Option<Helper>,
+    opening: Arc<Opening>,
+}
+
+/// What the helper thread and the broker share.
+struct Opening {
+    image: Image,
+    answer: Mutex<Option<Answer>>,
+    bell: Arc<PipeWriter>,
 }
 
 impl Broker {
     /// A broker with nothing to do, and what becomes readable with each answer. It has no thread.
     pub fn new() -> io::Result<(Self, PipeReader)> {
-        let (answer, answers) = channel();
         let (heard, bell) = io::pipe()?;
-        Ok((
-            Self {
-                bell: Arc::new(bell),
-                answers,
-                answer,
-                pending: 0,
-            },
-            heard,
-        ))
+        Ok((Self { bell: Arc::new(bell), jobs: Vec::new() }, heard))
     }
 
-    /// Images asked for and not yet answered.
+    /// Images asked for whose answer was not taken yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.pending
+        self.jobs.len()
     }
 
     /// Starts to open an image.
     pub fn open(&mut self, image: Image) {
-        self.pending += 1;
-        let (owner, answer, bell) = (image.owner, self.answer.clone(), Arc::clone(&self.bell));
-        let work = move || {
-            let result = open(&image);
-            // The loop may be gone already; then nobody waits for an answer.
-            drop(answer.send((image.owner, result)));
-            drop((&*bell).write(b"."));
-        };
-        let builder = thread::Builder::new()
-            .name("halcyon-image".into())
-            .stack_size(STACK_BYTES);
-        if let Err(error) = builder.spawn(work) {
-            let refusal = Refusal::new(Refusal::ENOMEM, &error);
-            drop(self.answer.send((owner, Err(refusal))));
-            drop((&*self.bell).write(b"."));
-        }
+        let (answer, bell) = (Mutex::new(None), Arc::clone(&self.bell));
+        let opening = Arc::new(Opening { image, answer, bell });
+        let helper = Helper::start(&opening).map_err(|error| {
+            opening.answered(Err(Refusal::new(Refusal::ENOMEM, &error)));
+        });
+        self.jobs.push(Job { helper: helper.ok(), opening });
     }
 
     /// The next answer, if one is there.
     pub fn answer(&mut self) -> Option<Answer> {
-        let answer = self.answers.try_recv().ok()?;
-        self.pending -= 1;
-        Some(answer)
+        let answers = |job: &Job| job.opening.lock().is_some();
+        let at = self.jobs.iter().position(answers)?;
+        let Job { helper, opening } = self.jobs.swap_remove(at);
+        // It has said all it had to say, and is about to end.
+        drop(helper);
+        opening.lock().take()
+    }
+}
+
+impl Opening {
+    fn answered(&self, result: Result<Prepared, Refusal>) {
+        *self.lock() = Some((self.image.owner, result));
+        // A pipe that is full has been heard already.
+        drop((&*self.bell).write(b"."));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Answer>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work for Opening {
+    const NAME: &CStr = c"halcyon-image";
+
+    fn work(&self) {
+        self.answered(open(&self.image));
     }
 }
 

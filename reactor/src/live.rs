@@ -15,7 +15,7 @@
 mod entry;
 mod error;
 mod files;
-mod helper;
+pub mod helper;
 mod inflight;
 mod job;
 mod ring;

@@ -46,7 +46,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     }
     .perform();
     progress.end();
-    if performed.is_err() {
+    if !performed.as_ref().is_ok_and(Report::is_good) {
         eprint!("{}", show.last_words());
     }
     let report = performed?;

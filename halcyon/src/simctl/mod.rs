@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use abi::DomId;
 use sim::live::{Control, DomainInfo, STORE_SOCKET};
+use sim::toolstack::wait;
 use xenstore::blocking::Store;
-use xenstore::{Batch, StoreError};
 
 use crate::cli::args::SimCommand;
 use crate::error::{Doing as _, Failure};
@@ -87,16 +87,8 @@ impl Host {
         if !domain.dying {
             self.control.destroy(DomId(domain.domid)).doing(what)?;
         }
-        // One by one, and what is not there is as good as removed: that a kind of backend was never
-        // used must not keep the rest.
-        let steps = nodes(domain).remove(returns).doing(what)?.steps;
-        for reply in self.store.run(Batch::new(steps)).doing(what)? {
-            match reply {
-                Ok(_) | Err(StoreError::NotFound) => {}
-                Err(error) => return Err(error).doing(what),
-            }
-        }
-        Ok(())
+        let nodes = nodes(domain).remove(returns).doing(what)?;
+        wait::clear(&mut self.store, nodes).doing(what)
     }
 
     /// As [`Host::destroy`], on the way out of another failure, which is the one to report.

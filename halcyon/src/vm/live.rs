@@ -178,7 +178,6 @@ impl Drop for StatsFile {
 }
 
 /// Images from the broker, as disks on the process's io_uring.
-#[derive(Debug)]
 pub struct LiveImages {
     broker: Broker,
     bell: Slot,

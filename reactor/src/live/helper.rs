@@ -3,7 +3,7 @@
 //! Threads of std would do but for memory: glibc keeps their stacks, and gives each its own malloc
 //! arena for the few allocations that std makes in it. Eight of them leave 130 KiB in a process
 //! that is to need 300 KiB in all. So a helper runs on a stack of ours, unmapped once it has ended,
-//! and what it does must not allocate.
+//! and what it does does not allocate.
 //!
 //! UNSAFETY: the thread interface of libc.
 //!
@@ -11,7 +11,7 @@
 //! waits for that.
 #![expect(unsafe_code, reason = "threads of libc; see the head of this file")]
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -25,14 +25,18 @@ const STACK_BYTES: usize = 64 << 10;
 /// Below the stack, never accessible: a page of the largest size that Linux is built with.
 const GUARD_BYTES: usize = 64 << 10;
 
-/// What a helper does until it is no longer needed. Must not allocate, nor free.
-pub(super) trait Work: Send + Sync + 'static {
+/// What a helper does until it is no longer needed. It should not allocate, nor free: memory of a
+/// second malloc arena stays with the process, unless there is only one by decree (`M_ARENA_MAX`).
+pub trait Work: Send + Sync + 'static {
+    /// The name of the thread, of at most 15 bytes, for whoever looks into /proc.
+    const NAME: &CStr;
+
     /// The life of the thread.
     fn work(&self);
 }
 
 /// A thread that runs, or has ended and was not joined yet.
-pub(super) struct Helper {
+pub struct Helper {
     thread: libc::pthread_t,
     joined: bool,
     _stack: MmapRaw,
@@ -40,7 +44,7 @@ pub(super) struct Helper {
 
 impl Helper {
     /// Starts a thread. Fails as mmap and pthread_create do.
-    pub(super) fn start<T: Work>(shared: &Arc<T>) -> io::Result<Self> {
+    pub fn start<T: Work>(shared: &Arc<T>) -> io::Result<Self> {
         let stack = MmapRaw::from(
             MmapOptions::new()
                 .len(GUARD_BYTES + STACK_BYTES)
@@ -58,7 +62,7 @@ impl Helper {
     }
 
     /// Whether the thread has ended; its stack can go then.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         if !self.joined {
             // SAFETY: the thread was not joined yet.
             let joined = unsafe { libc::pthread_tryjoin_np(self.thread, ptr::null_mut()) };
@@ -112,8 +116,8 @@ extern "C" fn run<T: Work>(argument: *mut c_void) -> *mut c_void {
     let shared = unsafe { Arc::from_raw(argument.cast_const().cast::<T>()) };
     // SAFETY: no arguments.
     let this = unsafe { libc::pthread_self() };
-    // SAFETY: the name is a string of C; it is for whoever looks into /proc.
-    unsafe { libc::pthread_setname_np(this, c"slow-lane".as_ptr()) };
+    // SAFETY: the name is a string of C.
+    unsafe { libc::pthread_setname_np(this, T::NAME.as_ptr()) };
     shared.work();
     ptr::null_mut()
 }

@@ -9,6 +9,7 @@
 //! Invariant: every job comes back exactly once. A thread stuck in a hung disk keeps its job and
 //! nothing else; the other threads go on, and one file cannot occupy all of them.
 
+use std::ffi::CStr;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -204,6 +205,8 @@ impl Shared {
 }
 
 impl Work for Shared {
+    const NAME: &CStr = c"slow-lane";
+
     fn work(&self) {
         while let Some(job) = self.next() {
             self.count(1);
