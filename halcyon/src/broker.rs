@@ -60,7 +60,13 @@ impl Broker {
     /// A broker with nothing to do, and what becomes readable with each answer. It has no thread.
     pub fn new() -> io::Result<(Self, PipeReader)> {
         let (heard, bell) = io::pipe()?;
-        Ok((Self { bell: Arc::new(bell), jobs: Vec::new() }, heard))
+        Ok((
+            Self {
+                bell: Arc::new(bell),
+                jobs: Vec::new(),
+            },
+            heard,
+        ))
     }
 
     /// Images asked for whose answer was not taken yet.
@@ -72,11 +78,18 @@ impl Broker {
     /// Starts to open an image.
     pub fn open(&mut self, image: Image) {
         let (answer, bell) = (Mutex::new(None), Arc::clone(&self.bell));
-        let opening = Arc::new(Opening { image, answer, bell });
+        let opening = Arc::new(Opening {
+            image,
+            answer,
+            bell,
+        });
         let helper = Helper::start(&opening).map_err(|error| {
             opening.answered(Err(Refusal::new(Refusal::ENOMEM, &error)));
         });
-        self.jobs.push(Job { helper: helper.ok(), opening });
+        self.jobs.push(Job {
+            helper: helper.ok(),
+            opening,
+        });
     }
 
     /// The next answer, if one is there.

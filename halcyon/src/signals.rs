@@ -16,10 +16,19 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 
 /// Blocks SIGTERM and SIGINT in this thread and in those it starts.
 pub fn block() -> io::Result<()> {
+    mask(libc::SIG_BLOCK)
+}
+
+/// Lets the two signals end the process, whatever the one who started it had blocked: a mask is
+/// inherited.
+pub fn accept() -> io::Result<()> {
+    mask(libc::SIG_UNBLOCK)
+}
+
+fn mask(how: libc::c_int) -> io::Result<()> {
     let set = stop_signals()?;
-    let old = std::ptr::null_mut();
     // SAFETY: `set` is initialised, and no old mask is asked for.
-    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, old) } {
+    match unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) } {
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use sim::live::host::Host;
 use sim::live::{Control, HOST_SOCKET, STORE_SOCKET};
 
-use crate::error::{Doing as _, Failure};
+use crate::error::{Doing as _, Exit, Failure};
+use crate::signals;
 
 /// Longest path of a unix socket (`sockaddr_un`), without its closing NUL.
 const SOCKET_PATH_MAX: usize = 107;
@@ -21,6 +22,7 @@ pub fn run(dir: &Path, foreground: bool, while_stdin: bool) -> Result<(), Failur
     if !foreground {
         return behind_us(dir);
     }
+    signals::accept().doing(|| "unblock signals".into())?;
     let mut host = Host::bind(dir, |line| tracing::warn!("{line}"))
         .doing(|| format!("start a simulated host in {}", dir.display()))?;
     if while_stdin {
@@ -82,8 +84,12 @@ fn stop_after_stdin(dir: &Path) {
     std::thread::spawn(move || {
         let ended = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         tracing::debug!("standard input ended: {ended:?}");
-        if let Err(error) = Control::connect(&dir).and_then(|control| control.stop()) {
-            tracing::warn!("stop: {error}");
+        if Control::connect(&dir)
+            .and_then(|control| control.stop())
+            .is_err()
+        {
+            // Its directory is gone already, and with it the way to be asked.
+            std::process::exit(i32::from(Exit::Ok.code()));
         }
     });
 }

@@ -1,6 +1,9 @@
 //! How the process of a guest lives and ends.
 
-use crate::support::{Host, done, refused, until};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use crate::support::{Dir, Host, done, halcyon, refused, signal, until};
 
 #[test]
 fn a_terminated_process_closes_its_devices_and_ends_well() {
@@ -24,13 +27,55 @@ fn the_process_ends_when_its_guest_is_destroyed() {
 }
 
 #[test]
-fn a_host_that_goes_takes_the_process_along_with_one_line() {
+fn the_process_ends_when_its_host_is_stopped() {
     let host = Host::start();
     let domid = host.domain();
     let mut vm = host.serve(&domid);
-    assert_eq!(host.said(&["sim", "stop"]).code, 0);
-    // Destroyed first, so this is the end of a guest as any other.
+    assert_eq!(host.said(&["sim", "stop"]), done());
     assert_eq!(vm.ended(), 0, "{}", vm.logged());
+}
+
+#[test]
+fn a_host_that_crashes_ends_the_process_with_one_line() {
+    let mut host = Host::start();
+    let domid = host.domain();
+    let mut vm = host.serve(&domid);
+    host.crash();
+    assert_eq!(vm.ended(), 1);
+    let line = format!("halcyon: domain {domid}: xenstore closed the connection");
+    assert!(
+        vm.logged().lines().last().unwrap().starts_with(&line),
+        "{}",
+        vm.logged()
+    );
+}
+
+#[test]
+fn an_interrupted_demo_leaves_neither_files_nor_processes() {
+    let dir = Dir::new();
+    let mut demo = halcyon(&["demo"])
+        .env("TMPDIR", dir.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(demo.stderr.take().unwrap()).lines();
+    // By now there are a host, a guest and a process that serves it.
+    assert!(
+        said.map_while(Result::ok)
+            .any(|line| line.contains("random read"))
+    );
+    let children = halcyon::proc::children(demo.id()).unwrap();
+    assert_eq!(children.len(), 3);
+    signal(demo.id(), "INT");
+    assert_eq!(demo.wait().unwrap().code(), Some(130));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    until(|| children.iter().all(|pid| has_ended(*pid)));
+}
+
+/// Whether a process that nobody waits for has ended.
+fn has_ended(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_err() || status.is_ok_and(|text| text.contains("State:\tZ"))
 }
 
 #[test]

@@ -130,6 +130,11 @@ impl Host {
         command
     }
 
+    /// Kills it.
+    pub(crate) fn crash(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// Runs a command on it.
     pub(crate) fn said(&self, args: &[&str]) -> Said {
         said(&mut self.command(args))
@@ -191,17 +196,22 @@ impl Vm {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", name, &pid])
-            .status();
-        assert!(sent.unwrap().success());
+        signal(self.child.id(), name);
     }
 
     /// Waits for its end: the exit code.
     pub(crate) fn ended(&mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let kill = "kill -s \"$0\" \"$1\"";
+    let sent = Command::new("sh")
+        .args(["-c", kill, name, &pid.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
 }
 
 /// A success without a word.
