@@ -130,7 +130,7 @@ pub enum SimCommand {
     Attach {
         /// Which guest: its name or domain number.
         guest: String,
-        /// The disk: [FORMAT:]PATH[,VDEV][,r|w].
+        /// The disk: `[FORMAT:]PATH[,VDEV][,r|w]`.
         disk: String,
     },
     /// Take a disk from a running guest; waits up to 10 s for what is still in the disk.
@@ -154,7 +154,7 @@ pub enum SimCommand {
 pub struct CreateArgs {
     /// The guest's name.
     pub name: String,
-    /// A disk: [FORMAT:]PATH[,VDEV][,r|w]; repeat for more. VDEV defaults to the next free xvdX.
+    /// A disk: `[FORMAT:]PATH[,VDEV][,r|w]`; repeat for more. VDEV defaults to the next free xvdX.
     #[arg(long = "disk", value_name = "DISK")]
     pub disks: Vec<String>,
     /// Guest memory.
