@@ -11,6 +11,11 @@ use crate::{Path, Perm, StoreError};
 pub enum Step {
     /// The value of a node: [`Reply::Value`].
     Read(Path),
+    /// Insists that a node has this value: answered like a read of it, with
+    /// [`StoreError::Conflict`] where the value is another one. Within a transaction nothing
+    /// happens unless it holds, also for a node that is missing; so what was decided on is still
+    /// true when it is written.
+    Expect(Path, Vec<u8>),
     /// The names of a node's children: [`Reply::Names`], however many there are.
     Directory(Path),
     /// Sets a node's value; missing nodes on the way are created, with empty values.

@@ -40,6 +40,7 @@ pub(super) fn advance(
     let step = running.step(index)?.clone();
     let (Step::Directory(path), tx_id) = (&step, running.tx_id) else {
         return Some(Next::Reply(match answer {
+            Ok(payload) if is_unexpected(&step, payload) => Err(StoreError::Conflict),
             Ok(payload) => Ok(parse(&step, payload)?),
             Err(error) => Err(error),
         }));
@@ -81,6 +82,11 @@ pub(super) fn advance(
             })))
         }
     }
+}
+
+/// Whether a node has another value than the step insists on.
+fn is_unexpected(step: &Step, payload: &[u8]) -> bool {
+    matches!(step, Step::Expect(_, value) if value != payload)
 }
 
 impl Listing {

@@ -240,7 +240,7 @@ impl Client {
         if running.phase == Phase::Steps && running.all_answered() {
             if running.transaction {
                 running.phase = Phase::End;
-                let commit = !running.write_failed();
+                let commit = !running.must_not_happen();
                 let request = Request::TransactionEnd { commit };
                 let tx_id = running.tx_id;
                 self.ask_or_over(id, &mut running, Part::End { commit }, tx_id, &request);
@@ -295,7 +295,7 @@ impl Client {
 /// How the answer to a step reads, or `None` if the payload does not fit.
 fn parse(step: &Step, payload: &[u8]) -> Option<Reply> {
     Some(match step {
-        Step::Read(_) | Step::Request(_) => Reply::Value(payload.to_vec()),
+        Step::Read(_) | Step::Expect(..) | Step::Request(_) => Reply::Value(payload.to_vec()),
         Step::Directory(_) => Reply::Names(wire::parse_names(payload)?),
         Step::GetPerms(_) => Reply::Perms(wire::parse_perms(payload)?),
         _ => Reply::Done,

@@ -80,15 +80,18 @@ impl Running {
         self.unanswered = 0;
     }
 
-    /// Whether a write failed, so that the others must not happen either. That a node to be
-    /// removed is not there, nor its parent, is what the step was meant to achieve.
-    pub(super) fn write_failed(&self) -> bool {
+    /// Whether a write failed or what was expected is not so, so that the others must not happen
+    /// either. That a node to be removed is not there, nor its parent, is what the step was meant
+    /// to achieve.
+    pub(super) fn must_not_happen(&self) -> bool {
         self.steps
             .iter()
             .zip(&self.replies)
             .any(|(step, reply)| match reply {
-                Some(Err(StoreError::NotFound)) => writes(step) && !matches!(step, Step::Remove(_)),
-                Some(Err(_)) => writes(step),
+                Some(Err(StoreError::NotFound)) => {
+                    decides(step) && !matches!(step, Step::Remove(_))
+                }
+                Some(Err(_)) => decides(step),
                 _ => false,
             })
     }
@@ -127,7 +130,12 @@ impl Running {
 
 /// Whether a step belongs to the transaction of its batch.
 pub(super) fn transactional(step: &Step) -> bool {
-    writes(step) || matches!(step, Step::Read(_) | Step::Directory(_) | Step::GetPerms(_))
+    decides(step) || matches!(step, Step::Read(_) | Step::Directory(_) | Step::GetPerms(_))
+}
+
+/// Whether a transaction depends on the success of a step.
+fn decides(step: &Step) -> bool {
+    writes(step) || matches!(step, Step::Expect(..))
 }
 
 fn writes(step: &Step) -> bool {
@@ -140,7 +148,7 @@ fn writes(step: &Step) -> bool {
 /// The request that a step is sent as.
 pub(super) fn request(step: Step) -> Request {
     match step {
-        Step::Read(path) => Request::Read(path),
+        Step::Read(path) | Step::Expect(path, _) => Request::Read(path),
         Step::Directory(path) => Request::Directory(path),
         Step::Write(path, value) => Request::Write(path, value),
         Step::Remove(path) => Request::Rm(path),

@@ -216,6 +216,46 @@ fn a_read_of_nothing_and_a_removal_of_nothing_do_not_abort_a_transaction() {
     );
 }
 
+#[test]
+fn a_transaction_happens_if_a_node_is_as_expected() {
+    let mut link = Link::new();
+    link.run(Batch::new(vec![write("/state", "2")]));
+    let steps = vec![Step::Expect(p("/state"), b"2".into()), write("/a", "1")];
+    assert_eq!(link.run(Batch::transaction(steps)), [value("2"), DONE]);
+}
+
+#[test]
+fn a_transaction_in_which_a_node_is_not_as_expected_does_not_happen() {
+    let mut link = Link::new();
+    link.run(Batch::new(vec![write("/state", "5")]));
+    let steps = vec![Step::Expect(p("/state"), b"2".into()), write("/a", "1")];
+    let rolled_back = Err(StoreError::RolledBack);
+    assert_eq!(
+        link.run(Batch::transaction(steps)),
+        [Err(StoreError::Conflict), rolled_back]
+    );
+    assert_eq!(
+        link.run(Batch::new(vec![Step::Read(p("/a"))])),
+        [Err(StoreError::NotFound)]
+    );
+}
+
+#[test]
+fn a_transaction_in_which_an_expected_node_is_missing_does_not_happen() {
+    let mut link = Link::new();
+    let state = p("/gone/state");
+    let steps = vec![
+        Step::Expect(state.clone(), b"2".into()),
+        Step::Write(state.clone(), b"4".into()),
+    ];
+    let (missing, rolled_back) = (Err(StoreError::NotFound), Err(StoreError::RolledBack));
+    assert_eq!(
+        link.run(Batch::transaction(steps)),
+        [missing.clone(), rolled_back]
+    );
+    assert_eq!(link.run(Batch::new(vec![Step::Read(state)])), [missing]);
+}
+
 /// Answers everything that the client sends, as `answer` says by operation; returns how many
 /// transactions were started.
 fn answer_all(client: &mut Client, answer: impl Fn(Op, u32) -> (Op, &'static [u8])) -> u32 {
