@@ -95,7 +95,7 @@ pub enum DiskError {
     #[error("disk is read-only")]
     ReadOnly,
     /// The storage reported an error.
-    #[error("storage failed with errno {0}")]
+    #[error("storage failed: {}", std::io::Error::from_raw_os_error(*.0))]
     Os(i32),
     /// The storage ended before the disk did: the image was truncated behind our back.
     #[error("image ended early")]
