@@ -44,6 +44,7 @@ impl Device {
         }
         tracing::debug!(device = %self.id, ?offer, "attached");
         self.stats.connected();
+        self.said = false;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use xenstore::xenbus::{self, Action, Event};
 
 use crate::device::{Ask, Context, Device, Sent};
 use crate::report::Refusal;
-use crate::store::{Look, Nodes, Replies};
+use crate::store::{Look, Replies};
 
 impl Device {
     /// A batch was answered.
@@ -21,7 +21,10 @@ impl Device {
         match sent {
             Sent::Introduce => self.introduced(cx, replies),
             Sent::Watch => self.watched(replies),
-            Sent::Look { offer } => self.decide(cx, &Nodes::looked(replies), offer),
+            Sent::Look { offer } => {
+                let look = self.nodes.looked(replies);
+                self.decide(cx, &look, offer);
+            }
             Sent::Switch(state) => self.switched(state, replies),
             Sent::Unwatch => self.finished = true,
         }
@@ -46,11 +49,15 @@ impl Device {
 
     /// Acts on what was read. Everything that is not finished at once sets `dirty` when it is.
     fn decide(&mut self, cx: &mut Context<'_>, look: &Look, offered: bool) {
+        self.notice_removal(look);
         self.ours = look.ours;
         let seen = Seen {
             offered,
             ..self.seen(look)
         };
+        if seen.ours == XenbusState::CLOSING {
+            self.say_what_is_in_the_disk(cx);
+        }
         if self.detaching {
             return self.detach(cx, &seen);
         }
@@ -80,12 +87,34 @@ impl Device {
             (true, false) => XenbusState::CLOSED,
         };
         let online = look.online && !self.leaving;
+        // What stands in a directory that is not ours any more is not for us.
+        let ours = if self.removed {
+            XenbusState::UNKNOWN
+        } else {
+            look.ours
+        };
         Seen {
-            ours: look.ours,
+            ours,
             theirs,
             online,
             look,
             offered: false,
+        }
+    }
+
+    /// Our directory has been taken away, or it is another one in the same place: we never write
+    /// Initialising, and nobody changes what a device is made of. The new one is for a new device.
+    fn notice_removal(&mut self, look: &Look) {
+        let began = [XenbusState::UNKNOWN, XenbusState::INITIALISING].contains(&self.ours);
+        let replaced = look.ours == XenbusState::INITIALISING && (!began || look.differs);
+        self.removed |= look.ours == XenbusState::UNKNOWN || replaced;
+    }
+
+    /// Closing takes as long as the disk does; the operator is told once for each connection.
+    pub(crate) fn say_what_is_in_the_disk(&mut self, cx: &mut Context<'_>) {
+        let in_disk = self.in_disk();
+        if in_disk > 0 && !std::mem::replace(&mut self.said, true) {
+            self.stats.waiting(cx.reactor.now(), in_disk);
         }
     }
 
@@ -148,8 +177,9 @@ impl Device {
                 let info = description.info(geometry.read_only);
                 self.nodes.connected(&geometry, info)
             }
-            (XenbusState::CLOSING, ..) => match self.refusal.take() {
-                Some(refusal) => self.nodes.failed(&refusal),
+            // Kept until the next look finds it written.
+            (XenbusState::CLOSING, ..) => match &self.refusal {
+                Some(refusal) => self.nodes.failed(refusal),
                 None => self.nodes.plain(state),
             },
             // Without a disk there is no coming back.
@@ -163,6 +193,10 @@ impl Device {
     /// it; any other failure is beyond us until something changes. That a node to be removed was
     /// not there is no failure.
     fn switched(&mut self, state: XenbusState, replies: &Replies) {
+        if self.nodes.is_outdated(replies) {
+            self.dirty = true;
+            return;
+        }
         let benign = [StoreError::NotFound, StoreError::RolledBack];
         let mut failed = replies.iter().filter_map(|reply| reply.as_ref().err());
         match failed.find(|error| !benign.contains(error)) {
@@ -209,13 +243,10 @@ impl Device {
     /// Gives the ring and the port back at once; waits for what is in the disk; then publishes.
     /// Repeating it does no harm.
     fn detach(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
-        let again = std::mem::replace(&mut self.detaching, true);
+        self.detaching = true;
         self.cut(cx);
         if self.worker.is_some() {
-            if !again {
-                self.stats.waiting(cx.reactor.now(), self.in_disk());
-            }
-            return;
+            return self.say_what_is_in_the_disk(cx);
         }
         let stays = seen.online && seen.ours != XenbusState::UNKNOWN;
         if !stays {

@@ -84,6 +84,10 @@ pub struct Device {
     pub(crate) refusal: Option<Refusal>,
     /// The handshake wants us detached; holds until Closed is published.
     pub(crate) detaching: bool,
+    /// Our directory is gone; what stands there now belongs to another device.
+    pub(crate) removed: bool,
+    /// The operator knows how many requests are waited for.
+    pub(crate) said: bool,
     /// The owner, or the guest's death, wants the device to end.
     pub(crate) leaving: bool,
     pub(crate) finished: bool,
@@ -126,6 +130,8 @@ impl Device {
             opening: false,
             refusal: None,
             detaching: false,
+            removed: false,
+            said: false,
             leaving: false,
             finished: false,
         })
@@ -228,12 +234,9 @@ impl Device {
         if let Some(worker) = &mut self.worker {
             worker.stop();
         }
-        let in_disk = self.in_disk();
-        if in_disk > 0 {
-            self.stats.waiting(cx.reactor.now(), in_disk);
-        }
+        self.say_what_is_in_the_disk(cx);
         self.poke(cx);
-        in_disk
+        self.in_disk()
     }
 
     /// The guest is gone for good: as [`Device::close`], but nobody is left to be answered, so the
@@ -256,6 +259,18 @@ impl Device {
     /// Whether a ring is attached.
     pub fn is_connected(&self) -> bool {
         self.port().is_some()
+    }
+
+    /// Whether the device has come to its end and only takes its watches back. Nodes that appear
+    /// in its place from now on are those of another device, and so are those that stood there
+    /// when it was found to be removed.
+    pub fn is_ending(&self) -> bool {
+        self.finished || matches!(self.under_way, Some((_, Sent::Unwatch)))
+    }
+
+    /// Whether the toolstack took the device's directory away before it was closed.
+    pub fn was_removed(&self) -> bool {
+        self.removed
     }
 
     /// Whether the device is over and holds nothing any more: drop it.

@@ -1,7 +1,11 @@
 //! What the operator is told when a device cannot be served.
 //!
 //! A [`Refusal`] concerns a whole device; a single request gets a [`crate::request::Refused`].
-//! Knows nothing of why. Invariant: the text is one line.
+//! Knows nothing of why. Invariant: the text is one line, short enough for a node of the store.
+
+/// Longest text, in bytes: with a path to write it to it must fit `XENSTORE_PAYLOAD_MAX` (4096,
+/// `io/xs_wire.h`), and a path that the operator mistyped may be nearly as long as that.
+pub const TEXT_MAX: usize = 1024;
 
 /// Why a device is not served: an errno for programs and one line for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +39,7 @@ impl Refusal {
             text = format!("{text}: {error}");
             cause = error.source();
         }
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
         Self {
             errno,
             text: text.replace(['\n', '\r', '\0'], " "),
@@ -44,5 +49,17 @@ impl Refusal {
     /// The value of the error node, in the form of Linux's `xenbus_dev_error`.
     pub fn node_value(&self) -> Vec<u8> {
         format!("{} {}", self.errno, self.text).into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_repeats_a_path_of_any_length_fits_a_node() {
+        let error = std::io::Error::other(format!("/{}: no such file", "\u{e9}".repeat(2000)));
+        let refusal = Refusal::new(Refusal::ENOENT, &error);
+        assert_eq!(refusal.text.len(), TEXT_MAX - 1);
     }
 }

@@ -14,8 +14,11 @@ use crate::inflight::Entry;
 use crate::report::Refusal;
 use crate::request::Refused;
 
-/// Messages that a guest can trigger at once.
-const LOG_BURST: u32 = 5;
+/// Lines about requests that fail, of each kind: one says it, and the next says how many were left
+/// out.
+const REQUEST_BURST: u32 = 1;
+/// Lines about the device at once.
+const DEVICE_BURST: u32 = 5;
 /// After which one more may pass.
 const LOG_INTERVAL_NS: Nanos = 10_000_000_000;
 
@@ -38,9 +41,11 @@ impl Served {
 pub(crate) struct Stats {
     /// For log lines: `vbd3/7/51712`.
     device: String,
-    /// Of lines about single requests.
-    log: RateLimit,
-    /// Of lines about the device; apart, so that bad requests cannot hide them.
+    /// Of lines about requests that the guest brings to fail.
+    guest_log: RateLimit,
+    /// Of lines about requests that the storage fails; apart, so that the guest cannot hide them.
+    disk_log: RateLimit,
+    /// Of lines about the device; apart for the same reason.
     device_log: RateLimit,
     read: Served,
     write: Served,
@@ -67,8 +72,9 @@ impl Stats {
         let b = &mut builder;
         Self {
             device,
-            log: RateLimit::new(LOG_BURST, LOG_INTERVAL_NS, 0),
-            device_log: RateLimit::new(LOG_BURST, LOG_INTERVAL_NS, 0),
+            guest_log: RateLimit::new(REQUEST_BURST, LOG_INTERVAL_NS, 0),
+            disk_log: RateLimit::new(REQUEST_BURST, LOG_INTERVAL_NS, 0),
+            device_log: RateLimit::new(DEVICE_BURST, LOG_INTERVAL_NS, 0),
             read: Served::new(b, "reads", "read_latency"),
             write: Served::new(b, "writes", "write_latency"),
             flush: Served::new(b, "flushes", "flush_latency"),
@@ -120,16 +126,18 @@ impl Stats {
     /// The guest's pages could not be copied.
     pub(crate) fn grant_error(&mut self, now: Nanos, status: GrantStatus) {
         self.grant_errors.add(1);
-        self.say(
-            now,
-            &format_args!("grant copy refused with status {}", status.0),
-        );
+        if let Verdict::Pass { suppressed } = self.guest_log.check(now) {
+            let why = format_args!("grant copy refused with status {}", status.0);
+            self.say(suppressed, &why);
+        }
     }
 
     /// The storage failed a request.
     pub(crate) fn disk_error(&mut self, now: Nanos, error: DiskError) {
         self.disk_errors.add(1);
-        self.say(now, &error);
+        if let Verdict::Pass { suppressed } = self.disk_log.check(now) {
+            self.say(suppressed, &error);
+        }
     }
 
     /// The disk completed what was not under way.
@@ -148,7 +156,9 @@ impl Stats {
             Ok(()) => self.notifies.add(1),
             Err(error) => {
                 self.notify_errors.add(1);
-                self.say(now, &error);
+                if let Verdict::Pass { suppressed } = self.guest_log.check(now) {
+                    self.say(suppressed, &error);
+                }
             }
         }
     }
@@ -188,9 +198,7 @@ impl Stats {
         }
     }
 
-    fn say(&mut self, now: Nanos, what: &dyn std::fmt::Display) {
-        if let Verdict::Pass { suppressed } = self.log.check(now) {
-            tracing::warn!(device = %self.device, suppressed, "request failed: {what}");
-        }
+    fn say(&self, suppressed: u64, what: &dyn std::fmt::Display) {
+        tracing::warn!(device = %self.device, suppressed, "request failed: {what}");
     }
 }

@@ -24,6 +24,10 @@ pub(crate) struct Nodes {
     backend: Path,
     frontend: Option<Path>,
     error: Path,
+    /// Our `state` as the last look read it, to the letter.
+    state: Vec<u8>,
+    /// What the device is made of: a directory that says something else is not ours any more.
+    params: Option<Vec<u8>>,
     /// Of every watch of this device.
     token: String,
 }
@@ -36,6 +40,8 @@ pub(crate) struct Look {
     pub(crate) theirs: XenbusState,
     /// Whether the device shall outlive the frontend's connection.
     pub(crate) online: bool,
+    /// Whether the device is made of something else than it was.
+    pub(crate) differs: bool,
     /// The frontend's offer, if it was looked for.
     pub(crate) offer: Values,
 }
@@ -56,6 +62,8 @@ impl Nodes {
             backend: home.join(&name)?,
             frontend: None,
             error: home.join(format!("error/{name}"))?,
+            state: Vec::new(),
+            params: None,
             token: owner.to_string(),
         })
     }
@@ -77,6 +85,7 @@ impl Nodes {
         domid: DomId,
     ) -> Result<Description, Invalid> {
         let values = values(&BACKEND_KEYS, replies);
+        self.params = values.get(keys::PARAMS).map(<[u8]>::to_vec);
         self.frontend = Some(config::frontend(&values, domid)?);
         Description::parse(&values)
     }
@@ -113,6 +122,7 @@ impl Nodes {
         let mut steps = vec![
             read(&self.backend, keys::STATE),
             read(&self.backend, keys::ONLINE),
+            read(&self.backend, keys::PARAMS),
         ];
         if let Some(frontend) = &self.frontend {
             steps.push(read(frontend, keys::STATE));
@@ -123,14 +133,16 @@ impl Nodes {
     }
 
     /// The answer to [`Nodes::look`].
-    pub(crate) fn looked(replies: &Replies) -> Look {
+    pub(crate) fn looked(&mut self, replies: &Replies) -> Look {
         let node = |index: usize| replies.get(index).and_then(value);
         let state = |index| node(index).map_or(XenbusState::UNKNOWN, XenbusState::parse);
+        self.state = node(0).unwrap_or_default().to_vec();
         Look {
             ours: state(0),
             online: node(1) == Some(b"1"),
-            theirs: state(2),
-            offer: values(&FRONTEND_KEYS, replies.get(3..).unwrap_or_default()),
+            differs: self.params.is_some() && self.params.as_deref() != node(2),
+            theirs: state(3),
+            offer: values(&FRONTEND_KEYS, replies.get(4..).unwrap_or_default()),
         }
     }
 
@@ -182,10 +194,30 @@ impl Nodes {
         self.switch(state, Vec::new())
     }
 
-    /// One transaction, the state last.
-    fn switch(&self, state: XenbusState, mut steps: Vec<Step>) -> Batch {
-        steps.push(self.write(keys::STATE, &state));
-        Batch::transaction(steps)
+    /// One transaction, the state last. It does not happen if the toolstack has written our state
+    /// since the last look, or has removed or replaced the directory: what is gone must not come
+    /// back, and what was asked for meanwhile must not be overwritten.
+    fn switch(&self, state: XenbusState, steps: Vec<Step>) -> Batch {
+        let switch = self.write(keys::STATE, &state);
+        Batch::transaction(self.expected().chain(steps).chain([switch]).collect())
+    }
+
+    /// Whether a switch met a directory that had changed since the last look.
+    pub(crate) fn is_outdated(&self, replies: &Replies) -> bool {
+        let changed = [Err(StoreError::NotFound), Err(StoreError::Conflict)];
+        let expected = replies.iter().zip(self.expected());
+        expected
+            .map(|(reply, _)| reply)
+            .any(|reply| changed.contains(reply))
+    }
+
+    fn expected(&self) -> impl Iterator<Item = Step> {
+        let expect = |key, value: &[u8]| Step::Expect(node(&self.backend, key), value.to_vec());
+        let params = self
+            .params
+            .as_deref()
+            .map(|params| expect(keys::PARAMS, params));
+        [expect(keys::STATE, &self.state)].into_iter().chain(params)
     }
 
     fn write(&self, key: &str, value: &dyn std::fmt::Display) -> Step {

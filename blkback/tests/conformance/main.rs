@@ -25,6 +25,7 @@ mod hostile;
 mod io;
 mod keys;
 mod reconnect;
+mod removal;
 mod requests;
 mod segments;
 mod support;

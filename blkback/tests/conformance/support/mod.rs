@@ -5,6 +5,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod guest;
+pub(crate) mod log;
 pub(crate) mod machine;
 
 use abi::io::blkif::{Operation, RawRequest, Response, Status};
@@ -114,7 +115,8 @@ impl Host {
         host
     }
 
-    fn describe(&mut self) {
+    /// What the toolstack writes, all over again.
+    pub(crate) fn describe(&mut self) {
         let described = [
             ("frontend", FRONTEND),
             ("frontend-id", "7"),
@@ -229,6 +231,13 @@ impl Host {
     pub(crate) fn pump(&mut self) {
         let rounds = (0..ROUNDS_MAX).take_while(|_| self.round()).count();
         assert!(rounds < ROUNDS_MAX, "the device chases itself");
+    }
+
+    /// Stops somewhere in the middle of what follows.
+    pub(crate) fn rounds(&mut self, count: usize) {
+        (0..count).for_each(|_| {
+            self.round();
+        });
     }
 
     fn round(&mut self) -> bool {
