@@ -13,7 +13,7 @@ use super::guest::Guest;
 use super::tool::Tool;
 use super::{Drive, Host, Rng};
 use crate::front::workload::{Initial, Model, stamp};
-use crate::front::{Blkfront, Config, Pattern, Plan as Load, Workload};
+use crate::front::{Blkfront, Config, Hostile, Pattern, Plan as Load, Script, Workload};
 use crate::live::NewDomain;
 use crate::toolstack::{Disk, Domain};
 
@@ -45,6 +45,8 @@ pub(super) struct Plan {
 #[derive(Debug)]
 struct DiskPlan {
     drive: usize,
+    /// What its frontend does, if that means harm.
+    script: Option<Script>,
     disk_seed: u64,
     sectors: u64,
     protocol: Protocol,
@@ -65,6 +67,30 @@ pub(super) fn plan(
     drives: &mut Vec<Drive>,
     number: usize,
 ) -> Result<Plan, String> {
+    let mut plan = bare(host, tool, number)?;
+    for _ in 0..1 + rng.index(2) {
+        plan.add_disk(host, tool, rng, drives, None)?;
+    }
+    Ok(plan)
+}
+
+/// A domain with an honest disk and one that is not as it should be: by its drive, or because its
+/// frontend follows `script`.
+pub(super) fn odd_plan(
+    host: &Host,
+    tool: &mut Tool,
+    rng: &mut Rng,
+    drives: &mut Vec<Drive>,
+    script: Option<Script>,
+) -> Result<Plan, String> {
+    let mut plan = bare(host, tool, 0)?;
+    plan.add_disk(host, tool, rng, drives, None)?;
+    plan.add_disk(host, tool, rng, drives, script)?;
+    Ok(plan)
+}
+
+/// A domain without disks.
+fn bare(host: &Host, tool: &mut Tool, number: usize) -> Result<Plan, String> {
     let (name, uuid) = (
         format!("guest{number}"),
         format!("00000000-0000-0000-0000-{number:012}"),
@@ -84,16 +110,12 @@ pub(super) fn plan(
     let create = domain.create().map_err(|bad| bad.to_string())?;
     tool.write(host, create)
         .map_err(|error| format!("creating {domid}: {error}"))?;
-    let mut plan = Plan {
+    Ok(Plan {
         domain,
         disks: Vec::new(),
         loads: Vec::new(),
         kept: Vec::new(),
-    };
-    for _ in 0..1 + rng.index(2) {
-        plan.add_disk(host, tool, rng, drives)?;
-    }
-    Ok(plan)
+    })
 }
 
 impl Plan {
@@ -103,6 +125,11 @@ impl Plan {
 
     pub(super) fn disks(&self) -> usize {
         self.disks.len()
+    }
+
+    /// A disk that is not being detached.
+    pub(super) fn disk(&self, at: usize) -> Option<Disk> {
+        self.disks.get(at)?.clone()
     }
 
     /// A disk, to be detached; once.
@@ -117,12 +144,16 @@ impl Plan {
 
     /// Starts the guest.
     pub(super) fn boot(&self, host: &Host, rng: &mut Rng) -> Result<Guest, String> {
-        let disks = self.disks.iter().flatten().zip(&self.loads);
-        let disks = disks
-            .map(|(disk, plan)| plan.front(disk))
-            .collect::<Result<Vec<_>, _>>();
-        let disks = disks.map_err(|bad| bad.to_string())?;
-        Guest::boot(host, self.domid(), rng.draw(), disks).map_err(|error| error.to_string())
+        let (mut honest, mut hostile) = (Vec::new(), None);
+        for (disk, plan) in self.disks.iter().flatten().zip(&self.loads) {
+            let config = plan.config(disk).map_err(|bad| bad.to_string())?;
+            match &plan.script {
+                Some(script) => hostile = Some(Hostile::new(config, script.clone())),
+                None => honest.push(plan.front(config)),
+            }
+        }
+        Guest::boot(host, self.domid(), rng.draw(), honest, hostile)
+            .map_err(|error| error.to_string())
     }
 
     /// Keeps what a guest knew of its disks.
@@ -161,6 +192,7 @@ impl Plan {
         tool: &mut Tool,
         rng: &mut Rng,
         drives: &mut Vec<Drive>,
+        script: Option<Script>,
     ) -> Result<(), String> {
         let number = self.disks.len();
         let devid = DEVID + DEVID_STEP * u32::try_from(number).unwrap_or(0);
@@ -179,7 +211,10 @@ impl Plan {
             tool.write(host, batch)
                 .map_err(|error| format!("attaching {devid}: {error}"))?;
         }
-        let plan = DiskPlan::draw(rng, drive);
+        let plan = DiskPlan {
+            script,
+            ..DiskPlan::draw(rng, drive)
+        };
         drives.push(plan.drive());
         self.disks.push(Some(disk));
         self.loads.push(plan);
@@ -201,6 +236,7 @@ impl DiskPlan {
         };
         Self {
             drive,
+            script: None,
             disk_seed: rng.draw(),
             sectors: SECTORS_MIN + rng.below(SECTORS_SPREAD),
             protocol,
@@ -215,15 +251,19 @@ impl DiskPlan {
         Drive::new(sectors.flatten().collect())
     }
 
-    fn front(&self, disk: &Disk) -> Result<(Blkfront, Workload, usize), BadPath> {
+    fn config(&self, disk: &Disk) -> Result<Config, BadPath> {
         let mut config = Config::new(Path::new(format!("device/vbd/{}", disk.devid))?);
         config.protocol = self.protocol;
         config.name_protocol = self.name_protocol;
+        Ok(config)
+    }
+
+    fn front(&self, config: Config) -> (Blkfront, Workload, usize) {
         let model = Model::new(self.disk_seed, Sector(self.sectors), Initial::Stamps);
-        Ok((
+        (
             Blkfront::new(config),
             Workload::new(self.load, model),
             self.drive,
-        ))
+        )
     }
 }

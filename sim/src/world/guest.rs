@@ -16,7 +16,7 @@ use xenstore::server::ConnId;
 
 use super::{Host, Rng, Trace};
 use crate::front::workload::Progress;
-use crate::front::{Blkfront, Kernel, Phase, Workload};
+use crate::front::{Blkfront, Hostile, Kernel, Phase, Workload};
 use crate::live;
 use crate::memory::Frames;
 
@@ -31,6 +31,8 @@ pub enum Possible {
     Upcall,
     /// The load on this disk goes on.
     Work(usize),
+    /// The frontend that means harm does so.
+    Harm,
 }
 
 /// A disk of a guest.
@@ -57,6 +59,8 @@ pub struct Guest {
     pub domid: DomId,
     /// Its disks.
     pub disks: Vec<Disk>,
+    /// A frontend that means harm, on a disk of its own.
+    pub hostile: Option<Hostile>,
     machine: live::Guest,
     frames: Frames,
     store: Client,
@@ -69,7 +73,8 @@ pub struct Guest {
 }
 
 impl Disk {
-    fn is_finished(&self) -> bool {
+    /// Whether the load has come to its end, or cannot because the disk is gone.
+    pub fn is_finished(&self) -> bool {
         let gone = matches!(self.front.phase(), Phase::Down | Phase::Failed(_));
         !self.reconnect && (self.progress == Progress::Finished || gone)
     }
@@ -82,6 +87,7 @@ impl Guest {
         domid: DomId,
         seed: u64,
         disks: Vec<(Blkfront, Workload, usize)>,
+        hostile: Option<Hostile>,
     ) -> Result<Self, live::Error> {
         let machine = host.attach_guest(domid)?;
         let upcall = machine.events.descriptor();
@@ -96,6 +102,7 @@ impl Guest {
         let mut guest = Self {
             domid,
             disks: disks.into_iter().map(disk).collect(),
+            hostile,
             frames: Frames::new(&machine.memory, seed),
             machine,
             store: Client::new(),
@@ -108,6 +115,7 @@ impl Guest {
             ports: Vec::new(),
         };
         guest.each(|disk, kernel| disk.front.start(kernel));
+        guest.with_hostile(Hostile::start);
         Ok(guest)
     }
 
@@ -126,6 +134,9 @@ impl Guest {
         }
         let stale = self.disks.iter().enumerate().filter(|(_, disk)| disk.stale);
         all.extend(stale.map(|(index, _)| Possible::Work(index)));
+        if self.hostile.as_ref().is_some_and(Hostile::can_act) {
+            all.push(Possible::Harm);
+        }
     }
 
     /// Lets it happen. `now_ns` is the time.
@@ -142,12 +153,14 @@ impl Guest {
             Possible::Hear => self.hear(rng)?,
             Possible::Upcall => self.take_upcall(),
             Possible::Work(index) => self.work(index, now_ns),
+            Possible::Harm => self.with_hostile(Hostile::step),
         }
         let tag = match what {
             Possible::Send => 0,
             Possible::Hear => 1,
             Possible::Upcall => 2,
             Possible::Work(index) => 3 + index as u64,
+            Possible::Harm => u64::MAX,
         };
         let in_flight: usize = self.disks.iter().map(|disk| disk.front.in_flight()).sum();
         trace.note("guest", &[self.domid.0.into(), tag, in_flight as u64]);
@@ -255,6 +268,9 @@ impl Guest {
                 disk.front.store_event(kernel, &event);
                 disk.stale |= *disk.front.phase() != before;
             });
+            self.with_hostile(|hostile, kernel| {
+                hostile.store_event(kernel, &event);
+            });
         }
         Ok(())
     }
@@ -293,16 +309,42 @@ impl Guest {
     }
 
     fn with(&mut self, index: usize, act: impl FnOnce(&mut Disk, &mut Kernel<'_>)) {
-        let Some(disk) = self.disks.get_mut(index) else {
-            return;
-        };
-        let mut kernel = Kernel {
-            memory: &self.machine.memory,
-            frames: &mut self.frames,
-            grants: &mut self.machine.table,
-            events: &mut self.machine.events,
-            store: &mut self.store,
-        };
-        act(disk, &mut kernel);
+        if let Some(disk) = self.disks.get_mut(index) {
+            act(
+                disk,
+                &mut kernel(&mut self.machine, &mut self.frames, &mut self.store),
+            );
+        }
+    }
+
+    fn with_hostile(&mut self, act: impl FnOnce(&mut Hostile, &mut Kernel<'_>)) {
+        if let Some(hostile) = &mut self.hostile {
+            act(
+                hostile,
+                &mut kernel(&mut self.machine, &mut self.frames, &mut self.store),
+            );
+        }
+    }
+
+    /// Takes back what the frontend that means harm has lent; the grants that are still in use,
+    /// of which there must be none once its backend has closed.
+    pub fn disarm(&mut self) -> usize {
+        let mut in_use = 0;
+        self.with_hostile(|hostile, kernel| in_use = hostile.revoke_all(kernel).len());
+        in_use
+    }
+}
+
+fn kernel<'a>(
+    machine: &'a mut live::Guest,
+    frames: &'a mut Frames,
+    store: &'a mut Client,
+) -> Kernel<'a> {
+    Kernel {
+        memory: &machine.memory,
+        frames,
+        grants: &mut machine.table,
+        events: &mut machine.events,
+        store,
     }
 }

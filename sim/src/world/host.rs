@@ -75,6 +75,11 @@ impl Host {
         self.control().list()
     }
 
+    /// Ports that backends of a domain have and have not closed.
+    pub fn backend_ports(&self, domid: DomId) -> usize {
+        self.lock().hypervisor.backend_ports(domid)
+    }
+
     /// Attaches as the guest of a domain.
     pub fn attach_guest(&self, domid: DomId) -> Result<Guest, Error> {
         let (connection, _) = self.connection();

@@ -20,5 +20,5 @@ pub use drive::{Drive, Fate};
 pub use host::{Backend, ClientId, Host};
 pub use process::{DriveSlots, Process, Progress, Spawn, Start};
 pub use rng::Rng;
-pub use run::{Failure, Report, Tally, run};
+pub use run::{Ending, Failure, Odd, Report, Tally, play, run};
 pub use trace::Trace;

@@ -244,6 +244,28 @@ impl Running {
         oldest.is_some_and(|(oldest, _)| oldest < id)
     }
 
+    /// Which drive a pending operation is for.
+    pub fn drive_of(&self, id: OpId) -> Option<usize> {
+        self.drives.drive(self.files.operation(id)?.slot)
+    }
+
+    /// Whether something that could happen is the end of an operation on this drive.
+    pub fn is_of_drive(&self, what: Possible, drive: usize) -> bool {
+        matches!(what, Possible::Drive(id) if self.drive_of(id) == Some(drive))
+    }
+
+    /// The drives that the process has open.
+    pub fn drives_open(&self) -> Vec<usize> {
+        let open = self.drives.open.borrow();
+        let open = open.iter().filter(|(slot, _)| self.files.is_open(*slot));
+        open.map(|(_, drive)| *drive).collect()
+    }
+
+    /// Images that the process has open: all its files but events and xenstore.
+    pub fn images_open(&self) -> usize {
+        self.files.open_files().saturating_sub(2)
+    }
+
     /// What a pending operation does.
     pub fn verb(&self, id: OpId) -> Option<Verb> {
         self.files.operation(id).map(|operation| operation.verb)

@@ -1,6 +1,6 @@
 //! The toolstack of a world: writes what libxl writes and waits as it waits.
 //!
-//! Invariant: a disk's directories go only after its backend said Closed.
+//! Invariant: a disk's directories go only after its backend said Closed, or when patience is lost.
 
 use abi::DomId;
 use abi::io::xenbus::XenbusState;
@@ -48,21 +48,39 @@ impl Tool {
 
     /// Has something written at once, as a toolstack that blocks.
     pub(super) fn write(&mut self, host: &Host, batch: Batch) -> Result<(), StoreError> {
+        // What is to be removed may never have been there.
+        let mut failed = self.run(host, batch).into_iter().filter_map(Result::err);
+        let first = failed.find(|error| *error != StoreError::NotFound);
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Reads a node at once; `None` if there is none.
+    pub(super) fn read(&mut self, host: &Host, path: Path) -> Option<Vec<u8>> {
+        let mut replies = self.run(host, Batch::new(vec![Step::Read(path)]));
+        Some(replies.pop()?.ok()?.value()?.to_vec())
+    }
+
+    fn run(&mut self, host: &Host, batch: Batch) -> Vec<Result<Reply, StoreError>> {
         let wanted = self.store.submit(batch);
         loop {
             self.exchange(host);
             while let Some(event) = self.store.next_event() {
                 match event {
-                    Event::Replies { batch, replies } if batch == wanted => {
-                        // What is to be removed may never have been there.
-                        let mut failed = replies.into_iter().filter_map(Result::err);
-                        let first = failed.find(|error| *error != StoreError::NotFound);
-                        return first.map_or(Ok(()), Err);
-                    }
+                    Event::Replies { batch, replies } if batch == wanted => return replies,
                     event => self.take(&event),
                 }
             }
         }
+    }
+
+    /// Loses patience with every disk that is still being detached: its directories go, whoever
+    /// uses them. How many there were.
+    pub(super) fn give_up(&mut self) -> usize {
+        let impatient = self.leaving.len();
+        for leaving in std::mem::take(&mut self.leaving) {
+            self.clear(leaving);
+        }
+        impatient
     }
 
     /// Starts to detach a disk.
@@ -167,7 +185,12 @@ impl Tool {
         if value != Some(XenbusState::CLOSED) {
             return;
         }
-        let Leaving { disk, token, .. } = self.leaving.swap_remove(at);
+        let leaving = self.leaving.swap_remove(at);
+        self.clear(leaving);
+    }
+
+    fn clear(&mut self, leaving: Leaving) {
+        let Leaving { disk, token, .. } = leaving;
         self.removed += 1;
         if let (Ok(path), Ok(remove)) = (state(&disk), disk.remove()) {
             self.store

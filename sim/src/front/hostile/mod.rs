@@ -108,13 +108,22 @@ impl Hostile {
             .collect()
     }
 
-    /// Plays the next act of the script; nothing before the ring is published.
+    /// Whether [`Hostile::step`] would do something now.
+    pub fn can_act(&self) -> bool {
+        let has_ring = self.port().is_some();
+        let act = self.script.acts.get(self.next);
+        act.is_some_and(|act| has_ring || !act.needs_ring() || *self.phase() == Phase::Down)
+    }
+
+    /// Plays the next act of the script; nothing before the ring is published. What has lost its
+    /// ring asks for another one.
     pub fn step(&mut self, kernel: &mut Kernel<'_>) {
         let Some(act) = self.script.acts.get(self.next).cloned() else {
             return;
         };
         if self.port().is_none() && act.needs_ring() {
-            return;
+            self.req_prod = 0;
+            return self.front.reconnect(kernel);
         }
         self.next += 1;
         match act {

@@ -71,6 +71,14 @@ impl Hypervisor {
         Ok((reply, Vec::new()))
     }
 
+    /// Ports that the backends of a domain have open.
+    pub(crate) fn backend_ports(&self, domid: DomId) -> usize {
+        let domain = self.domains.get(&domid);
+        let backends = domain.into_iter().flat_map(|domain| &domain.backends);
+        let arrays = backends.filter_map(|array| self.arrays.get(*array).ok());
+        arrays.map(|array| array.open_ports().count()).sum()
+    }
+
     pub(super) fn peer(&self, role: Role, port: Port) -> Result<Answer, Failure> {
         let peer = self.arrays.peer(role.array()?, port)?;
         let (link, fds) = peer.map_or((0, Vec::new()), |(link, fds)| (Link::encode(link), fds));

@@ -11,13 +11,16 @@
 //!
 //! Invariant: a world ends: with a report, or with a failure that names its seed.
 
-use abi::DomId;
-use reactor::Verb;
-
 use super::guest::{self, Guest};
 use super::process::{Possible, Progress, Running, Spawn};
 use super::tool::Tool;
-use super::{Drive, Fate, Host, Rng, Trace, build};
+use super::{Drive, Host, Rng, Trace, build};
+
+mod ending;
+mod faults;
+mod scene;
+
+pub use scene::{Ending, Odd, play};
 
 /// More steps than any world needs by far: one that takes them all is going round in circles.
 const STEPS_MAX: u64 = 2_000_000;
@@ -25,9 +28,6 @@ const STEPS_MAX: u64 = 2_000_000;
 /// Of so many steps, one is a fault or the passing of time, where either is possible.
 const FAULT_ONCE_IN: u64 = 400;
 const TIME_ONCE_IN: u64 = 200;
-/// Of so many disk operations, one fails, and one is short.
-const ERROR_ONCE_IN: u64 = 97;
-const SHORT_ONCE_IN: u64 = 61;
 /// Time that passes with every step.
 const STEP_NS: u64 = 1_000;
 
@@ -110,51 +110,67 @@ struct World {
     tally: Tally,
     /// Disk errors that each guest may have seen.
     errors: Vec<u64>,
+    /// What is not as it should be, in a world that a test made up.
+    odd: Option<Odd>,
+    /// What hung does so no longer.
+    released: bool,
     steps: Vec<Step>,
     scratch: (Vec<guest::Possible>, Vec<Possible>),
 }
 
 impl World {
     fn new(seed: u64, told: bool) -> Result<Self, String> {
-        let mut rng = Rng::new(seed);
-        let host = Host::new();
-        let mut tool = Tool::new(&host);
-        let mut drives = Vec::new();
-        let mut plans = Vec::new();
-        for number in 0..build::guests(&mut rng) {
-            plans.push(build::plan(
-                &host,
-                &mut tool,
-                &mut rng,
-                &mut drives,
-                number,
-            )?);
+        let mut world = Self::empty(seed, told);
+        for number in 0..build::guests(&mut world.rng) {
+            let World {
+                host,
+                tool,
+                rng,
+                drives,
+                ..
+            } = &mut world;
+            let plan = build::plan(host, tool, rng, drives, number)?;
+            world.plans.push(plan);
         }
-        Ok(Self {
+        Ok(world)
+    }
+
+    fn empty(seed: u64, told: bool) -> Self {
+        let host = Host::new();
+        Self {
+            tool: Tool::new(&host),
             host,
-            rng,
+            rng: Rng::new(seed),
             trace: Trace::new(told),
             now_ns: 0,
-            tool,
-            drives,
+            drives: Vec::new(),
             guests: Vec::new(),
-            errors: vec![0; plans.len()],
-            plans,
+            errors: Vec::new(),
+            odd: None,
+            released: false,
+            plans: Vec::new(),
             processes: Vec::new(),
             tally: Tally::default(),
             steps: Vec::new(),
             scratch: (Vec::new(), Vec::new()),
-        })
+        }
     }
 
-    fn live(&mut self, spawn: &Spawn<'_>) -> Result<Report, String> {
+    /// Starts every guest and its process.
+    fn boot(&mut self, spawn: &Spawn<'_>) -> Result<(), String> {
         for plan in &self.plans {
             let process = Running::start(&self.host, plan.domid(), &self.drives, spawn);
             self.processes
                 .push(Some(process.map_err(|error| error.to_string())?));
             let guest = plan.boot(&self.host, &mut self.rng)?;
             self.guests.push(Some(guest));
+            self.errors.push(0);
         }
+        Ok(())
+    }
+
+    fn live(&mut self, spawn: &Spawn<'_>) -> Result<Report, String> {
+        self.boot(spawn)?;
         self.until(Self::loads_are_over, true)?;
         self.detach_all()?;
         self.until(Self::disks_are_gone, false)?;
@@ -192,6 +208,7 @@ impl World {
     /// Everything that could happen now.
     fn collect(&mut self) {
         self.steps.clear();
+        let hung = self.hung();
         let (of_guest, of_process) = &mut self.scratch;
         for (at, guest) in self.guests.iter_mut().enumerate() {
             let Some(guest) = guest else { continue };
@@ -204,6 +221,9 @@ impl World {
             let Some(process) = process else { continue };
             of_process.clear();
             process.possible(&self.host, of_process);
+            if let Some(hung) = hung {
+                of_process.retain(|what| !process.is_of_drive(*what, hung));
+            }
             self.steps
                 .extend(of_process.iter().map(|what| Step::Process(at, *what)));
         }
@@ -268,68 +288,6 @@ impl World {
         }
     }
 
-    fn finish_drive(&mut self, at: usize, id: reactor::world::OpId) {
-        let Some(process) = &mut self.processes[at] else {
-            return;
-        };
-        let fate = match process.verb(id) {
-            Some(Verb::ReadAt | Verb::WriteAt) if self.rng.once_in(SHORT_ONCE_IN) => {
-                // Disks move whole sectors.
-                let sectors = process.len_bytes(id) / abi::SECTOR_SIZE;
-                match self.rng.index(sectors) {
-                    0 => Fate::Whole,
-                    sectors => Fate::Short(sectors * abi::SECTOR_SIZE),
-                }
-            }
-            _ if self.rng.once_in(ERROR_ONCE_IN) => Fate::Error(libc::EIO),
-            _ => Fate::Whole,
-        };
-        self.tally.reordered += u64::from(process.overtakes(id));
-        if process.drive(&mut self.drives, id, fate, &mut self.trace) {
-            self.tally.short_transfers += u64::from(matches!(fate, Fate::Short(_)));
-            let failed = u64::from(matches!(fate, Fate::Error(_)));
-            self.tally.disk_errors += failed;
-            self.errors[at] += failed;
-        }
-    }
-
-    /// Something goes wrong for one guest, if one is busy.
-    fn fault(&mut self) -> Result<(), String> {
-        let busy: Vec<(usize, usize)> = self.busy().collect();
-        let Some(&(at, disk)) = busy.get(self.rng.index(busy.len())) else {
-            return Ok(());
-        };
-        match self.rng.below(6) {
-            0 => {
-                self.tally.guest_deaths += 1;
-                self.end_guest(at)
-            }
-            1 | 2 => {
-                self.tally.detaches += 1;
-                self.detach(at, disk)
-            }
-            _ => {
-                self.tally.new_kernels += 1;
-                self.trace.note("new kernel", &[at as u64, disk as u64]);
-                if let Some(guest) = &mut self.guests[at] {
-                    guest.replace_kernel(disk);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Connected disks with requests under way, of guests that nothing else is happening to.
-    fn busy(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let quiet = self.living().filter(|at| !self.is_detaching(*at));
-        quiet.flat_map(move |at| {
-            let guest = self.guests[at].as_ref();
-            let disks = guest.map_or(0, |guest| guest.disks.len());
-            let busy = move |disk: &usize| guest.is_some_and(|guest| guest.is_busy(*disk));
-            (0..disks).filter(busy).map(move |disk| (at, disk))
-        })
-    }
-
     fn living(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.guests.len()).filter(|at| self.guests[*at].is_some())
     }
@@ -348,61 +306,6 @@ impl World {
         self.living().all(|at| over(at) && !self.is_detaching(at))
     }
 
-    fn detach(&mut self, at: usize, disk: usize) -> Result<(), String> {
-        self.trace.note("detach", &[at as u64, disk as u64]);
-        match self.plans[at].take_disk(disk) {
-            Some(disk) => self.tool.detach(&self.host, disk),
-            None => Ok(()),
-        }
-    }
-
-    fn detach_all(&mut self) -> Result<(), String> {
-        for at in self.living().collect::<Vec<_>>() {
-            for disk in 0..self.plans[at].disks() {
-                self.detach(at, disk)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn end_guests(&mut self) -> Result<(), String> {
-        for at in self.living().collect::<Vec<_>>() {
-            let guest = self.guests[at].as_ref();
-            let lent = guest.map_or(0, Guest::grants_lent);
-            if lent > 0 {
-                return Err(format!(
-                    "guest {at}: {lent} grants are lent after every disk is gone"
-                ));
-            }
-            self.end_guest(at)?;
-        }
-        Ok(())
-    }
-
-    /// A guest stops existing; what it saw of its disks is judged.
-    fn end_guest(&mut self, at: usize) -> Result<(), String> {
-        self.trace.note("end", &[at as u64]);
-        let Some(mut guest) = self.guests[at].take() else {
-            return Ok(());
-        };
-        let domid: DomId = guest.domid;
-        guest.lose_everything();
-        guest.leave(&self.host);
-        self.host
-            .destroy(domid)
-            .map_err(|error| error.to_string())?;
-        self.tool.forget(domid);
-        let remove = self.plans[at].remove().map_err(|bad| bad.to_string())?;
-        self.tool
-            .write(&self.host, remove)
-            .map_err(|error| format!("removing {domid}: {error}"))?;
-        self.tally.requests += guest
-            .judge(self.errors[at])
-            .map_err(|why| format!("guest {at}: {why}"))?;
-        self.plans[at].keep_models(guest);
-        Ok(())
-    }
-
     fn pass_time(&mut self, ns: u64) {
         self.now_ns += ns;
         for process in self.processes.iter_mut().flatten() {
@@ -412,13 +315,7 @@ impl World {
 
     /// Nothing else can happen, or the seed is impatient.
     fn skip_to_deadline(&mut self) -> Result<(), String> {
-        let next = self
-            .processes
-            .iter()
-            .flatten()
-            .filter_map(Running::deadline)
-            .min();
-        match next {
+        match self.next_deadline() {
             Some(deadline) => {
                 self.trace.note("time", &[deadline]);
                 self.pass_time(deadline.saturating_sub(self.now_ns));
@@ -432,20 +329,9 @@ impl World {
         }
     }
 
-    /// What is left when everybody has gone, and what the drives hold.
-    fn audit(&mut self) -> Result<(), String> {
-        let domains = self.host.list().map_err(|error| error.to_string())?;
-        if let Some(domain) = domains.first() {
-            let (domid, mapped) = (domain.domid, domain.mapped);
-            return Err(format!(
-                "domain {domid} still exists, {mapped} of its pages mapped"
-            ));
-        }
-        for (at, plan) in self.plans.iter_mut().enumerate() {
-            plan.check_drives(&self.drives)
-                .map_err(|why| format!("guest {at}: {why}"))?;
-        }
-        Ok(())
+    fn next_deadline(&self) -> Option<u64> {
+        let processes = self.processes.iter().flatten();
+        processes.filter_map(Running::deadline).min()
     }
 
     fn describe(&self) -> String {
