@@ -2,7 +2,7 @@
 //! port.
 //!
 //! It drives nothing. Invariant: an owner number belongs to one device at a time, and is given to
-//! another only after the first is gone.
+//! another only after the first is gone, and with it the image that was being opened for it.
 
 use abi::Port;
 use blkback::Device;
@@ -22,6 +22,11 @@ pub struct Entry {
     pub device: Device,
     /// Whether its next turn may find something to do.
     pub runnable: bool,
+    /// Its image is being opened.
+    pub opening: bool,
+    /// Something happened to its nodes when it had come to its end: they may be those of a new
+    /// device in its place.
+    pub succeeded: bool,
 }
 
 /// See the head of this file.
@@ -29,18 +34,32 @@ pub struct Entry {
 pub struct Devices {
     /// Position + [`OWNER_FIRST`] is the owner number; a hole is free for the next device.
     entries: Vec<Option<Entry>>,
+    /// Owners that are gone while their image is still being opened.
+    abandoned: Vec<u16>,
 }
 
 impl Devices {
     /// The owner number that the next device gets, if there is room for one.
     #[must_use]
     pub fn next_owner(&self) -> Option<u16> {
-        let hole = self.entries.iter().position(Option::is_none);
-        let at = hole.unwrap_or(self.entries.len());
-        if at < DEVICES_MAX {
-            OWNER_FIRST.checked_add(u16::try_from(at).ok()?)
-        } else {
-            None
+        let owners = (OWNER_FIRST..).take(DEVICES_MAX).zip(0..);
+        let mut free = owners.filter(|(owner, at)| {
+            let hole = self.entries.get::<usize>(*at).is_none_or(Option::is_none);
+            hole && !self.abandoned.contains(owner)
+        });
+        free.next().map(|(owner, _)| owner)
+    }
+
+    /// The image that was being opened for `owner` is there, or is not to be had. Whether the
+    /// device still is.
+    pub fn image_came(&mut self, owner: u16) -> bool {
+        self.abandoned.retain(|other| *other != owner);
+        match self.by_owner(owner) {
+            Some(entry) => {
+                entry.opening = false;
+                true
+            }
+            None => false,
         }
     }
 
@@ -54,6 +73,8 @@ impl Devices {
             owner,
             device,
             runnable: true,
+            opening: false,
+            succeeded: false,
         });
     }
 
@@ -97,15 +118,16 @@ impl Devices {
         self.len() == 0
     }
 
-    /// Drops the devices that have nothing left to do or to hold.
-    pub fn remove_finished(&mut self) {
-        for entry in &mut self.entries {
-            if entry
-                .as_ref()
-                .is_some_and(|entry| entry.device.is_finished())
-            {
-                *entry = None;
-            }
+    /// Takes out a device that has nothing left to do or to hold.
+    pub fn take_finished(&mut self) -> Option<Entry> {
+        let finished = |entry: &mut Entry| entry.device.is_finished();
+        let gone = self
+            .entries
+            .iter_mut()
+            .find_map(|entry| entry.take_if(finished))?;
+        if gone.opening {
+            self.abandoned.push(gone.owner);
         }
+        Some(gone)
     }
 }

@@ -9,6 +9,7 @@ use reactor::{Completion, Reactor};
 use xenstore::wire::Request;
 use xenstore::{Batch, BatchId, Event, Reply, Step, StoreError};
 
+use super::devices::Entry;
 use super::streams::{self, Heard};
 use super::tree::{self, About, TOKEN_GONE, TOKEN_TREE};
 use super::{Ended, Images, OWNER_IMAGES, Phase, Question, Vm};
@@ -86,9 +87,20 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     fn tree_changed(&mut self, about: About) {
         let kind = match about {
             About::Directory(kind) => kind,
-            About::Device(kind, devid) if !self.is_known(kind, devid) => kind,
-            About::Device(..) | About::Nothing => return,
+            About::Device(kind, devid) => match self.known(kind, devid) {
+                None => kind,
+                Some(entry) => {
+                    entry.succeeded |= entry.device.is_ending();
+                    return;
+                }
+            },
+            About::Nothing => return,
         };
+        self.list(kind);
+    }
+
+    /// Asks which devices of a kind there are, unless the answer is on its way.
+    fn list(&mut self, kind: KindArg) {
         let listed = self
             .questions
             .iter()
@@ -98,8 +110,8 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         }
     }
 
-    fn is_known(&self, kind: KindArg, devid: u32) -> bool {
-        self.devices.iter().any(|entry| {
+    fn known(&mut self, kind: KindArg, devid: u32) -> Option<&mut Entry> {
+        self.devices.iter_mut().find(|entry| {
             let id = entry.device.id();
             id.devid == devid && id.kind == kind.name()
         })
@@ -154,12 +166,8 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     }
 
     fn listed(&mut self, reactor: &mut R, kind: KindArg, names: &[String]) {
-        let devids = names.iter().filter_map(|name| tree::devid(name));
-        let new: Vec<u32> = devids
-            .filter(|devid| !self.is_known(kind, *devid))
-            .collect();
-        for devid in new {
-            if self.phase == Phase::Serving {
+        for devid in names.iter().filter_map(|name| tree::devid(name)) {
+            if self.phase == Phase::Serving && self.known(kind, devid).is_none() {
                 self.appeared(reactor, kind, devid);
             }
         }
@@ -241,6 +249,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             entry.runnable = entry.device.turn(&mut cx) == blkback::Turn::Again;
             while let Some(Ask::OpenImage { params, mode }) = entry.device.ask() {
                 let read_only = mode == Mode::ReadOnly;
+                entry.opening = true;
                 self.images.open(
                     reactor,
                     Image {
@@ -251,13 +260,26 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
                 );
             }
         }
-        self.devices.remove_finished();
+        self.forget_finished();
+    }
+
+    /// Drops the devices that are over. Where nodes were written meanwhile, or stood in place of
+    /// those that were removed, there may be a new device, of which nobody will tell again.
+    fn forget_finished(&mut self) {
+        while let Some(gone) = self.devices.take_finished() {
+            let id = gone.device.id();
+            let kind = self.guest.kinds.iter().find(|kind| kind.name() == id.kind);
+            let succeeded = gone.succeeded || gone.device.was_removed();
+            if let (Some(kind), true, Phase::Serving) = (kind, succeeded, self.phase) {
+                self.list(*kind);
+            }
+        }
     }
 
     /// Hands the images that were opened to the devices that asked for them.
     pub(super) fn opened(&mut self, reactor: &mut R) {
         while let Some((owner, image)) = self.images.opened(reactor) {
-            match (self.devices.by_owner(owner).is_some(), image) {
+            match (self.devices.image_came(owner), image) {
                 (true, image) => self.with(reactor, owner, |device, cx| device.opened(cx, image)),
                 (false, Ok(mut disk)) => disk.close(reactor),
                 (false, Err(_)) => {}

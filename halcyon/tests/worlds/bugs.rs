@@ -9,6 +9,8 @@ use evtchn::{Error, EventChannels};
 use reactor::{Completion, Lease, Pool, Reactor};
 use vm_memory::Bytes as _;
 
+use crate::process::Around;
+
 /// One of so many operations goes wrong.
 const ONE_OF: u64 = 40;
 
@@ -37,19 +39,21 @@ impl Bug {
             Self::AnsweredEarly => "answered-early",
         }
     }
+}
 
-    pub(crate) fn around_events(self, inner: Box<dyn EventChannels>) -> Box<dyn EventChannels> {
+impl Around for Option<Bug> {
+    fn events(&self, inner: Box<dyn EventChannels>) -> Box<dyn EventChannels> {
         match self {
-            Self::NotifyOmitted => Box::new(Silent { inner, notified: 0 }),
-            Self::ResponseDropped | Self::AnsweredEarly => inner,
+            Some(Bug::NotifyOmitted) => Box::new(Silent { inner, notified: 0 }),
+            Some(Bug::ResponseDropped | Bug::AnsweredEarly) | None => inner,
         }
     }
 
-    pub(crate) fn around_disk(self, inner: Box<dyn Disk>) -> Box<dyn Disk> {
+    fn disk(&self, inner: Box<dyn Disk>) -> Box<dyn Disk> {
         match self {
-            Self::ResponseDropped => Box::new(Forgetful { inner, done: 0 }),
-            Self::AnsweredEarly => Box::new(Hasty::new(inner)),
-            Self::NotifyOmitted => inner,
+            Some(Bug::ResponseDropped) => Box::new(Forgetful { inner, done: 0 }),
+            Some(Bug::AnsweredEarly) => Box::new(Hasty::new(inner)),
+            Some(Bug::NotifyOmitted) | None => inner,
         }
     }
 }

@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sim::world::{Failure, Report, Tally, run};
 
 mod bugs;
+#[path = "../support/process.rs"]
 mod process;
 
 use bugs::Bug;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use blkback::Refusal;
 use disk::raw::Raw;
 use disk::{Disk, Geometry};
+use evtchn::EventChannels;
 use halcyon::broker::Image;
 use halcyon::cli::args::KindArg;
 use halcyon::vm::streams::{Slots, Streams};
@@ -13,10 +14,26 @@ use reactor::Completion;
 use reactor::world::World;
 use sim::world::{DriveSlots, Process, Progress, Start};
 
-use crate::bugs::Bug;
+/// What a test puts around parts of a process; as they are, where it says nothing.
+pub(crate) trait Around {
+    /// Around its event channels.
+    fn events(&self, inner: Box<dyn EventChannels>) -> Box<dyn EventChannels> {
+        inner
+    }
 
-/// Starts the process of a guest, with a bug planted around it or none.
-pub(crate) fn start(start: Start<'_>, bug: Option<Bug>) -> Box<dyn Process> {
+    /// Whether the image of these `params` is not opened yet.
+    fn is_late(&self, _params: &str) -> bool {
+        false
+    }
+
+    /// Around each of its disks.
+    fn disk(&self, inner: Box<dyn Disk>) -> Box<dyn Disk> {
+        inner
+    }
+}
+
+/// Starts the process of a guest.
+pub(crate) fn start(start: Start<'_>, around: impl Around + 'static) -> Box<dyn Process> {
     let Start {
         domid,
         mut platform,
@@ -25,9 +42,7 @@ pub(crate) fn start(start: Start<'_>, bug: Option<Bug>) -> Box<dyn Process> {
         store,
         drives,
     } = start;
-    if let Some(bug) = bug {
-        platform.events = bug.around_events(platform.events);
-    }
+    platform.events = around.events(platform.events);
     let slots = Slots {
         events,
         store,
@@ -45,8 +60,8 @@ pub(crate) fn start(start: Start<'_>, bug: Option<Bug>) -> Box<dyn Process> {
     };
     let images = Drives {
         drives,
-        bug,
-        opened: VecDeque::new(),
+        around,
+        asked: VecDeque::new(),
     };
     let page = telemetry::Page::anonymous(8).expect("memory for counters");
     let mut vm = Vm::new(guest, platform, connection, images, page, || {});
@@ -54,11 +69,11 @@ pub(crate) fn start(start: Start<'_>, bug: Option<Bug>) -> Box<dyn Process> {
     Box::new(Stepped { vm })
 }
 
-struct Stepped {
-    vm: Vm<World, Drives>,
+struct Stepped<A: Around> {
+    vm: Vm<World, Drives<A>>,
 }
 
-impl Process for Stepped {
+impl<A: Around> Process for Stepped<A> {
     fn turn(&mut self, files: &mut World, completions: &mut Vec<Completion>) -> Progress {
         match self.vm.turn(files, completions) {
             Ok(Turn::Again) => Progress::Again,
@@ -76,13 +91,13 @@ impl Process for Stepped {
 }
 
 /// Opens the drives of the world where the broker would open images.
-struct Drives {
+struct Drives<A: Around> {
     drives: DriveSlots,
-    bug: Option<Bug>,
-    opened: VecDeque<Opened>,
+    around: A,
+    asked: VecDeque<Image>,
 }
 
-impl Drives {
+impl<A: Around> Drives<A> {
     fn disk(&self, files: &mut World, image: &Image) -> Result<Box<dyn Disk>, Refusal> {
         let number = image
             .params
@@ -95,27 +110,27 @@ impl Drives {
                 text: "no such drive".into(),
             });
         };
-        let raw = Box::new(Raw::new(slot, Geometry::of_sectors(sectors), image.owner));
-        Ok(match self.bug {
-            Some(bug) => bug.around_disk(raw),
-            None => raw,
-        })
+        let raw = Raw::new(slot, Geometry::of_sectors(sectors), image.owner);
+        Ok(self.around.disk(Box::new(raw)))
     }
 }
 
-impl Images<World> for Drives {
-    fn open(&mut self, files: &mut World, image: Image) {
-        let disk = self.disk(files, &image);
-        self.opened.push_back((image.owner, disk));
+impl<A: Around> Images<World> for Drives<A> {
+    fn open(&mut self, _: &mut World, image: Image) {
+        self.asked.push_back(image);
     }
 
     fn complete(&mut self, _: &mut World, _: Completion) {}
 
-    fn opened(&mut self, _: &mut World) -> Option<Opened> {
-        self.opened.pop_front()
+    fn opened(&mut self, files: &mut World) -> Option<Opened> {
+        let is_here = |image: &Image| !self.around.is_late(&image.params);
+        let at = self.asked.iter().position(is_here)?;
+        let image = self.asked.remove(at)?;
+        let disk = self.disk(files, &image);
+        Some((image.owner, disk))
     }
 
     fn pending(&self) -> usize {
-        self.opened.len()
+        self.asked.len()
     }
 }
