@@ -7,3 +7,4 @@ pub mod disk;
 pub mod machine;
 pub mod place;
 pub mod rig;
+pub mod table;

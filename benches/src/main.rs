@@ -8,6 +8,7 @@
 use std::process::ExitCode;
 
 use benches::disk::{self, DiskArgs};
+use benches::table::{self, TableArgs};
 use clap::{Parser, Subcommand};
 use halcyon::cli::args::Command as Part;
 use halcyon::cli::{args, place};
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Random 4 KiB requests on one file: fio directly, and through a guest's disk.
     Disk(DiskArgs),
+    /// The medians of the last `cargo bench` in one table.
+    Table(TableArgs),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn bench(cli: &Cli) -> Result<(), Failure> {
     log::to_stderr(log::level_from_environment(tracing::Level::WARN));
     match &cli.command {
         Command::Disk(args) => disk::run(args),
+        Command::Table(args) => table::run(args),
     }
 }
 
