@@ -24,9 +24,10 @@ pub(crate) struct Nodes {
     backend: Path,
     frontend: Option<Path>,
     error: Path,
-    /// Our `state` as the last look read it, to the letter.
+    /// `params` as the device was introduced with it: what it is made of.
+    introduced: Option<Vec<u8>>,
+    /// `state` and `params` as the last look read them, to the letter.
     state: Vec<u8>,
-    /// What the device is made of: a directory that says something else is not ours any more.
     params: Option<Vec<u8>>,
     /// Of every watch of this device.
     token: String,
@@ -62,6 +63,7 @@ impl Nodes {
             backend: home.join(&name)?,
             frontend: None,
             error: home.join(format!("error/{name}"))?,
+            introduced: None,
             state: Vec::new(),
             params: None,
             token: owner.to_string(),
@@ -85,7 +87,7 @@ impl Nodes {
         domid: DomId,
     ) -> Result<Description, Invalid> {
         let values = values(&BACKEND_KEYS, replies);
-        self.params = values.get(keys::PARAMS).map(<[u8]>::to_vec);
+        self.introduced = values.get(keys::PARAMS).map(<[u8]>::to_vec);
         self.frontend = Some(config::frontend(&values, domid)?);
         Description::parse(&values)
     }
@@ -137,10 +139,11 @@ impl Nodes {
         let node = |index: usize| replies.get(index).and_then(value);
         let state = |index| node(index).map_or(XenbusState::UNKNOWN, XenbusState::parse);
         self.state = node(0).unwrap_or_default().to_vec();
+        self.params = node(2).map(<[u8]>::to_vec);
         Look {
             ours: state(0),
             online: node(1) == Some(b"1"),
-            differs: self.params.is_some() && self.params.as_deref() != node(2),
+            differs: self.introduced.is_some() && self.introduced != self.params,
             theirs: state(3),
             offer: values(&FRONTEND_KEYS, replies.get(4..).unwrap_or_default()),
         }

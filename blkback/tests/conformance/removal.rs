@@ -61,6 +61,15 @@ fn a_directory_that_is_replaced_at_any_moment_is_left_to_the_next_device() {
     });
 }
 
+#[test]
+fn a_device_whose_params_are_rewritten_while_it_serves_goes_on_and_closes() {
+    let mut host = Host::connected();
+    host.set_backend("params", "raw:/images/b.img");
+    host.pump();
+    assert!(host.serves());
+    host.end();
+}
+
 /// A device with one write in a disk that does not let go of it.
 fn stuck() -> Host {
     let mut host = Host::connected();
