@@ -1,5 +1,7 @@
 //! `halcyon sim attach` and `detach`: one disk of a running guest.
 
+use std::path::Path;
+
 use abi::DomId;
 use sim::live::DomainInfo;
 use sim::toolstack::{Disk, plug, unplug};
@@ -7,7 +9,9 @@ use xenstore::blocking::Store;
 
 use super::create::{PATIENCE, number};
 use super::{Host, diskspec};
+use crate::cli::place::{PlatformArg, state_dir};
 use crate::error::{Doing as _, Exit, Failure};
+use crate::stats;
 
 /// Gives a guest one more disk.
 pub(super) fn attach(host: &mut Host, guest: &str, disk: &str) -> Result<(), Failure> {
@@ -31,8 +35,23 @@ pub(super) fn detach(host: &mut Host, guest: &str, vdev: &str) -> Result<(), Fai
             domain.name
         ))
     })?;
-    unplug(&mut host.store, &disk, PATIENCE)
-        .doing(|| format!("detach {vdev} of guest {}", domain.name))
+    unplug(&mut host.store, &disk, PATIENCE).doing(|| {
+        let vm_dir = state_dir(&PlatformArg::Sim(host.dir.clone())).join(&domain.uuid);
+        let still = still_in_the_disk(&vm_dir, &disk);
+        format!("detach {vdev} of guest {}{still}", domain.name)
+    })
+}
+
+/// How many requests a disk that does not let go still has, in words; nothing where that is not
+/// known or none.
+fn still_in_the_disk(vm_dir: &Path, disk: &Disk) -> String {
+    let snapshot = stats::read(vm_dir).ok().flatten();
+    let name = format!("{}/{}/{}", disk.kind, disk.domid, disk.devid);
+    let count = snapshot.and_then(|all| all.block(&name)?.counter("in_flight"));
+    match count {
+        None | Some(0) => String::new(),
+        Some(count) => format!(": {count} requests still in the disk, ask again once they landed"),
+    }
 }
 
 /// The numbers of a guest's disks.
@@ -73,4 +92,45 @@ pub(super) fn find(
 pub(super) fn text(store: &mut Store, path: &str) -> Result<Option<String>, Failure> {
     let value = store.read(path).doing(|| format!("read {path}"))?;
     Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a process shows whose disk has so many requests.
+    fn stuck_with(name: &str, count: u64) -> String {
+        let dir = std::env::temp_dir().join(format!("halcyon-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(dir.join(stats::FILE)).unwrap();
+        let page = telemetry::Page::create(&file, 1).unwrap();
+        let mut block = page.block("vbd3/7/51712").unwrap();
+        block.counter("in_flight").set(count);
+        let block = block.publish();
+        let disk = Disk {
+            domid: DomId(7),
+            devid: 51712,
+            dev: "xvda".into(),
+            kind: "vbd3".into(),
+            params: String::new(),
+            writable: true,
+        };
+        let said = still_in_the_disk(&dir, &disk);
+        drop(block);
+        std::fs::remove_dir_all(&dir).unwrap();
+        said
+    }
+
+    #[test]
+    fn a_disk_that_does_not_let_go_is_said_to_have_so_many_requests() {
+        let line = ": 3 requests still in the disk, ask again once they landed";
+        assert_eq!(stuck_with("stuck", 3), line);
+    }
+
+    #[test]
+    fn a_disk_without_requests_is_not_blamed() {
+        assert_eq!(stuck_with("free", 0), "");
+    }
 }
