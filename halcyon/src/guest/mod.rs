@@ -13,13 +13,14 @@ use reactor::{Completion, Reactor, Sleep};
 use sim::front::{Kernel, Phase};
 use xenstore::{Batch, BatchId, Event, Reply, Step};
 
-use crate::cli::args::{GuestArgs, InitialArg};
+use crate::cli::args::GuestArgs;
 use crate::error::{Doing as _, Failure};
-use disk::{Content, Disk};
+use disk::Disk;
 use machine::Machine;
 use orders::Orders;
 use wire::{Line, Load, Order, Pattern, Ran, Said};
 
+mod discovery;
 pub mod disk;
 pub mod machine;
 pub mod orders;
@@ -45,6 +46,8 @@ struct Player {
     args: GuestArgs,
     machine: Machine,
     disks: Vec<Disk>,
+    /// The numbers in the last listing.
+    listed: Vec<u32>,
     listing: Option<BatchId>,
     looking: Vec<(BatchId, u32)>,
     goal: Goal,
@@ -71,6 +74,7 @@ fn play(dir: &Path, args: GuestArgs) -> Result<(), Failure> {
         args,
         machine,
         disks: Vec::new(),
+        listed: Vec::new(),
         listing: None,
         looking: Vec::new(),
         goal: Goal::Connect,
@@ -191,7 +195,7 @@ impl Player {
                 Event::Replies { batch, replies }
                     if self.looking.iter().any(|(asked, _)| *asked == batch) =>
                 {
-                    self.looked(batch, replies.into_iter().next())?;
+                    self.looked(batch, replies)?;
                 }
                 event => self.each(|disk, kernel| {
                     disk.front.store_event(kernel, &event);
@@ -201,74 +205,9 @@ impl Player {
         Ok(())
     }
 
-    fn list(&mut self) -> Result<(), Failure> {
-        let path = xenstore::Path::new(DISKS).doing(|| "list the disks".into())?;
-        let batch = Batch::new(vec![Step::Directory(path)]);
-        self.listing = Some(self.machine.store().submit(batch));
-        Ok(())
-    }
-
-    /// New disks get a driver; those that are gone lose theirs.
-    fn listed(&mut self, names: &[String]) -> Result<(), Failure> {
-        let devids: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        self.disks
-            .retain(|disk| devids.contains(&disk.devid) || !disk.is_in(&Phase::Down));
-        for devid in devids {
-            let known = self.disks.iter().any(|disk| disk.devid == devid)
-                || self.looking.iter().any(|(_, looking)| *looking == devid);
-            if !known {
-                self.look(devid)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Where the content of a disk is: its backend's `params`, which a guest may read.
-    fn look(&mut self, devid: u32) -> Result<(), Failure> {
-        match self.args.initial {
-            InitialArg::Stamps => return self.found(devid, Content::Stamps),
-            InitialArg::Unknown => return self.found(devid, Content::Unknown),
-            InitialArg::Image => {}
-        }
-        let what = || format!("look for the image of disk {devid}");
-        let home = format!("/local/domain/0/backend/{}", crate::simctl::create::KIND);
-        let path = xenstore::Path::new(format!("{home}/{}/{devid}/params", self.args.domid));
-        let step = Step::Read(path.doing(what)?);
-        let batch = self.machine.store().submit(Batch::new(vec![step]));
-        self.looking.push((batch, devid));
-        Ok(())
-    }
-
-    fn looked(
-        &mut self,
-        batch: BatchId,
-        reply: Option<Result<Reply, xenstore::StoreError>>,
-    ) -> Result<(), Failure> {
-        let Some(at) = self.looking.iter().position(|(asked, _)| *asked == batch) else {
-            return Ok(());
-        };
-        let (_, devid) = self.looking.swap_remove(at);
-        let value = reply.and_then(Result::ok);
-        let params = value.as_ref().and_then(Reply::value).unwrap_or_default();
-        let spec = disk::spec_path(params)?;
-        self.found(devid, Content::Image(spec))
-    }
-
-    fn found(&mut self, devid: u32, content: Content) -> Result<(), Failure> {
-        let dump = self.args.model.clone();
-        let mut disk = Disk::new(devid, self.args.seed, content, dump)?;
-        disk.front.start(&mut self.machine.kernel());
-        self.disks.push(disk);
-        self.goal = if self.goal == Goal::Run {
-            Goal::Run
-        } else {
-            Goal::Connect
-        };
-        Ok(())
-    }
-
     /// Goes on with the loads, and says what has been reached.
     fn step(&mut self, now_ns: u64) -> Result<(), Failure> {
+        self.forget_gone();
         for disk in &mut self.disks {
             disk.step(&mut self.machine.kernel(), now_ns)?;
             if let Phase::Failed(why) = disk.front.phase() {

@@ -45,6 +45,18 @@ impl Blkfront {
         }
     }
 
+    /// The disk was taken away, its directory with it, and what may be there now is another one's:
+    /// takes everything back and writes nothing.
+    pub fn remove(&mut self, kernel: &mut Kernel<'_>) {
+        let backend = self.backend.take();
+        if let Some(path) = backend.and_then(|backend| backend.path.join(keys::STATE).ok()) {
+            let token = self.token();
+            let unwatch = Step::Unwatch { path, token };
+            kernel.store.submit(Batch::new(vec![unwatch]));
+        }
+        self.release(kernel);
+    }
+
     /// Connects again after [`Phase::Down`], as a new kernel does.
     pub fn reconnect(&mut self, kernel: &mut Kernel<'_>) {
         if self.phase == Phase::Down {
