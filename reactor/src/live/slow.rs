@@ -9,8 +9,8 @@
 //! Invariant: every job comes back exactly once. A thread stuck in a hung disk keeps its job and
 //! nothing else; the other threads go on, and one file cannot occupy all of them.
 
-use std::ffi::CStr;
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
