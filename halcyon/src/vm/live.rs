@@ -100,6 +100,8 @@ impl<I: Images<Uring>> Process<I> {
             // takes them back, each page when it is done with it.
             std::mem::forget((vm, reactor));
         }
+        // In this order: whoever waits for the claim puts its own page where ours is.
+        drop(self.stats);
         drop(self.claim);
         served.doing(|| format!("domain {domid}"))
     }
