@@ -16,7 +16,7 @@ mkdir -p "$dir"
     rustc -vV
     lscpu
     free -m
-    cat /proc/loadavg
+    echo "load average $(cat /proc/loadavg); nice $(nice)"
 } > "$dir/machine.txt"
 # A fixed target makes cargo write below its name.
 program=$(ls -t "$target/release/halcyon" "$target/$triple/release/halcyon" 2>/dev/null | head -n 1)

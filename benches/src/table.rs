@@ -59,7 +59,7 @@ pub fn run(args: &TableArgs) -> Result<(), Failure> {
             "no results in {dir}: run cargo bench -p benches"
         )));
     }
-    found.sort_by(|(a, _), (b, _)| a.full_id.cmp(&b.full_id));
+    found.sort_by(|(a, _), (b, _)| order(&a.full_id).cmp(&order(&b.full_id)));
     println!(
         "{:<58}{:>12}{:>26}{:>14}",
         "", "median", "95 % interval", "per element"
@@ -68,6 +68,12 @@ pub fn run(args: &TableArgs) -> Result<(), Failure> {
         println!("{}", line(benchmark, median));
     }
     Ok(())
+}
+
+/// By name, and by the number that a name may end with.
+fn order(id: &str) -> (&str, u64) {
+    let (name, end) = id.rsplit_once('/').unwrap_or((id, ""));
+    end.parse().map_or((id, 0), |number| (name, number))
 }
 
 /// Every benchmark's last run below `dir`: the directories called `new`.
@@ -152,6 +158,13 @@ mod tests {
                 "100.0 ns"
             ]
         );
+    }
+
+    #[test]
+    fn numbers_at_the_end_are_ordered_as_numbers() {
+        let mut ids = ["a/b/352", "a/b/32", "a/c", "a/b/4"];
+        ids.sort_by_key(|id| order(id));
+        assert_eq!(ids, ["a/b/4", "a/b/32", "a/b/352", "a/c"]);
     }
 
     #[test]
