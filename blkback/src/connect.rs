@@ -13,7 +13,11 @@ use xenstore::xenbus::{self, Action, Event};
 
 use crate::device::{Ask, Context, Device, Sent};
 use crate::report::Refusal;
-use crate::store::{Look, Replies};
+use crate::store::{Look, Replies, readable};
+
+/// Attempts in a row at reading nodes that cannot be read. After the last, the next one waits until
+/// something changes: a store that is short of memory must not be asked for ever.
+const READS_MAX: u32 = 8;
 
 impl Device {
     /// A batch was answered.
@@ -21,16 +25,33 @@ impl Device {
         match sent {
             Sent::Introduce => self.introduced(cx, replies),
             Sent::Watch => self.watched(replies),
-            Sent::Look { offer } => {
-                let look = self.nodes.looked(replies);
-                self.decide(cx, &look, offer);
-            }
+            Sent::Look { offer } => match self.nodes.looked(replies) {
+                Ok(look) => {
+                    self.unread = 0;
+                    self.decide(cx, &look, offer);
+                }
+                Err(error) => self.look_again(error),
+            },
             Sent::Switch(state) => self.switched(state, replies),
+            Sent::Report => self.reported(replies),
             Sent::Unwatch => self.finished = true,
         }
     }
 
+    /// The store could not say how things are: all stays as it is.
+    fn look_again(&mut self, error: StoreError) {
+        self.unread = self.unread.saturating_add(1);
+        if self.unread == 1 {
+            tracing::error!(device = %self.id, "reading its nodes, to be tried again: {error}");
+        }
+        self.dirty |= self.unread < READS_MAX;
+    }
+
     fn introduced(&mut self, cx: &mut Context<'_>, replies: &Replies) {
+        if let Err(error) = readable(replies) {
+            return self.look_again(error);
+        }
+        self.unread = 0;
         let described = self.nodes.introduced(replies, self.id.domid);
         if let (Err(invalid), false) = (&described, self.nodes.knows_frontend()) {
             // Nobody will come to whom this could be said later.
@@ -57,6 +78,13 @@ impl Device {
         };
         if seen.ours == XenbusState::CLOSING {
             self.say_what_is_in_the_disk(cx);
+        }
+        if seen.ours == XenbusState::CLOSING
+            && let Some(refusal) = self.refusal.take()
+        {
+            self.submit(cx, Sent::Report, self.nodes.report(&refusal));
+            self.publishing = Some(refusal);
+            return;
         }
         if self.detaching {
             return self.detach(cx, &seen);
@@ -177,11 +205,13 @@ impl Device {
                 let info = description.info(geometry.read_only);
                 self.nodes.connected(&geometry, info)
             }
-            // Kept until the next look finds it written.
-            (XenbusState::CLOSING, ..) => match &self.refusal {
-                Some(refusal) => self.nodes.failed(refusal),
-                None => self.nodes.plain(state),
-            },
+            (XenbusState::CLOSING, ..) => {
+                self.publishing = self.refusal.take();
+                match &self.publishing {
+                    Some(refusal) => self.nodes.failed(refusal),
+                    None => self.nodes.plain(state),
+                }
+            }
             // Without a disk there is no coming back.
             (XenbusState::CLOSED, None, _) => self.nodes.closed(),
             _ => self.nodes.plain(state),
@@ -193,7 +223,9 @@ impl Device {
     /// it; any other failure is beyond us until something changes. That a node to be removed was
     /// not there is no failure.
     fn switched(&mut self, state: XenbusState, replies: &Replies) {
+        let publishing = self.publishing.take();
         if self.nodes.is_outdated(replies) {
+            self.refusal = self.refusal.take().or(publishing);
             self.dirty = true;
             return;
         }
@@ -205,10 +237,24 @@ impl Device {
                 self.detaching &= state != XenbusState::CLOSED;
                 self.dirty = true;
             }
-            Some(StoreError::Conflict) => self.dirty = true,
             Some(error) => {
-                tracing::error!(device = %self.id, "writing state {state} to xenstore: {error}");
+                self.refusal = self.refusal.take().or(publishing);
+                self.dirty |= *error == StoreError::Conflict;
+                if *error != StoreError::Conflict {
+                    tracing::error!(device = %self.id, "writing state {state} to xenstore: {error}");
+                }
             }
+        }
+    }
+
+    /// A report was answered: it is written, or it is given up unless somebody else was faster.
+    fn reported(&mut self, replies: &Replies) {
+        let publishing = self.publishing.take();
+        self.dirty = true;
+        if self.nodes.is_outdated(replies) {
+            self.refusal = self.refusal.take().or(publishing);
+        } else if let Some(error) = replies.iter().find_map(|reply| reply.as_ref().err()) {
+            tracing::error!(device = %self.id, "writing an error to xenstore: {error}");
         }
     }
 

@@ -74,7 +74,8 @@ impl Copies {
                 offset: segment.offset_bytes,
                 len: segment.len_bytes,
                 local,
-                status: GrantStatus(gntst::OKAY),
+                // What nobody has judged has not been copied.
+                status: GrantStatus(gntst::GENERAL_ERROR),
             });
             local = local.saturating_add(usize::from(segment.len_bytes));
         }

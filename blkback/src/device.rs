@@ -82,6 +82,10 @@ pub struct Device {
     pub(crate) opening: bool,
     /// A refusal that is not yet in the store.
     pub(crate) refusal: Option<Refusal>,
+    /// The refusal that the batch under way writes.
+    pub(crate) publishing: Option<Refusal>,
+    /// How many times in a row the store could not say how things are.
+    pub(crate) unread: u32,
     /// The handshake wants us detached; holds until Closed is published.
     pub(crate) detaching: bool,
     /// Our directory is gone; what stands there now belongs to another device.
@@ -102,6 +106,7 @@ pub(crate) enum Sent {
     Watch,
     Look { offer: bool },
     Switch(XenbusState),
+    Report,
     Unwatch,
 }
 
@@ -129,6 +134,8 @@ impl Device {
             asked: None,
             opening: false,
             refusal: None,
+            publishing: None,
+            unread: 0,
             detaching: false,
             removed: false,
             said: false,
@@ -147,6 +154,12 @@ impl Device {
     pub fn poke(&mut self, cx: &mut Context<'_>) {
         self.dirty = true;
         self.step(cx);
+    }
+
+    /// Whether the device knows what it is made of, and so watches its nodes itself. One that does
+    /// not is to be poked when anything in its directory changes.
+    pub fn is_introduced(&self) -> bool {
+        self.description.is_some()
     }
 
     /// Whether a batch is this device's.
@@ -280,12 +293,13 @@ impl Device {
 
     /// Continues with the store, unless it owes an answer.
     fn step(&mut self, cx: &mut Context<'_>) {
-        if self.under_way.is_some() || self.finished {
+        let waits = self.under_way.is_some() || self.finished;
+        if waits || !std::mem::take(&mut self.dirty) {
             return;
         }
         if self.description.is_none() {
             self.submit(cx, Sent::Introduce, self.nodes.introduce());
-        } else if std::mem::take(&mut self.dirty) {
+        } else {
             let offer = self.ours == XenbusState::INIT_WAIT;
             self.submit(cx, Sent::Look { offer }, self.nodes.look(offer));
         }

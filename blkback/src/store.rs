@@ -134,19 +134,23 @@ impl Nodes {
         Batch::new(steps)
     }
 
-    /// The answer to [`Nodes::look`].
-    pub(crate) fn looked(&mut self, replies: &Replies) -> Look {
+    /// The answer to [`Nodes::look`]. What could not be read is not known to be absent; but where
+    /// our own directory is gone, nothing else matters.
+    pub(crate) fn looked(&mut self, replies: &Replies) -> Result<Look, StoreError> {
+        if replies.first() != Some(&Err(StoreError::NotFound)) {
+            readable(replies)?;
+        }
         let node = |index: usize| replies.get(index).and_then(value);
         let state = |index| node(index).map_or(XenbusState::UNKNOWN, XenbusState::parse);
         self.state = node(0).unwrap_or_default().to_vec();
         self.params = node(2).map(<[u8]>::to_vec);
-        Look {
+        Ok(Look {
             ours: state(0),
             online: node(1) == Some(b"1"),
             differs: self.introduced.is_some() && self.introduced != self.params,
             theirs: state(3),
             offer: values(&FRONTEND_KEYS, replies.get(4..).unwrap_or_default()),
-        }
+        })
     }
 
     /// Publishes InitWait with the features that frontends look for this early, and takes back
@@ -178,12 +182,20 @@ impl Nodes {
 
     /// Publishes Closing, and why, where Linux's `xenbus_dev_error` writes it and where xl looks.
     pub(crate) fn failed(&self, refusal: &Refusal) -> Batch {
-        let steps = vec![
+        self.switch(XenbusState::CLOSING, self.words(refusal))
+    }
+
+    /// Publishes why, where the state says Closing already.
+    pub(crate) fn report(&self, refusal: &Refusal) -> Batch {
+        Batch::transaction(self.expected().chain(self.words(refusal)).collect())
+    }
+
+    fn words(&self, refusal: &Refusal) -> Vec<Step> {
+        vec![
             Step::Write(node(&self.error, "error"), refusal.node_value()),
             self.write(keys::HOTPLUG_ERROR, refusal),
             self.write(keys::HOTPLUG_STATUS, &"error"),
-        ];
-        self.switch(XenbusState::CLOSING, steps)
+        ]
     }
 
     /// Publishes Closed for good: the image is not open any more.
@@ -243,6 +255,13 @@ fn node(directory: &Path, key: &str) -> Path {
 
 fn read(directory: &Path, key: &str) -> Step {
     Step::Read(node(directory, key))
+}
+
+/// Only ENOENT says that a node is absent; after any other error nothing is known of it.
+pub(crate) fn readable(replies: &Replies) -> Result<(), StoreError> {
+    let mut errors = replies.iter().filter_map(|reply| reply.as_ref().err());
+    let first = errors.find(|error| **error != StoreError::NotFound);
+    first.map_or(Ok(()), |error| Err(*error))
 }
 
 fn value(reply: &Result<Reply, StoreError>) -> Option<&[u8]> {

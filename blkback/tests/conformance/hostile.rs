@@ -85,6 +85,15 @@ fn a_read_into_a_read_only_grant_fails() {
 }
 
 #[test]
+fn data_that_nobody_copied_fails_its_request() {
+    let mut host = Host::connected();
+    host.machine.books().copies_nothing = true;
+    let (read, _) = host.read_request(1, 0);
+    assert_eq!(host.status(&read), Status::ERROR);
+    host.end();
+}
+
+#[test]
 fn a_bad_grant_does_not_fail_its_neighbours() {
     let mut host = Host::connected();
     let (good, page) = host.read_request(1, 8);
@@ -218,6 +227,20 @@ fn a_corrupt_ring_gives_its_page_back_while_the_disk_still_works() {
     assert_eq!(host.device.in_disk(), 1);
     host.land_all();
     assert_eq!(host.device.in_disk(), 0);
+    host.end();
+}
+
+#[test]
+fn a_ring_that_breaks_while_the_device_closes_is_reported() {
+    let mut host = Host::connected();
+    host.set_frontend("state", "5");
+    host.pump();
+    assert_eq!(host.backend("state").as_deref(), Some("5"));
+    store_req_prod(&mut host, 33);
+    assert_eq!(host.backend("state").as_deref(), Some("5"));
+    let told = host.read(ERROR).expect("an error node");
+    assert!(told.starts_with("71 ring index 33"), "{told}");
+    host.is_detached();
     host.end();
 }
 

@@ -28,4 +28,5 @@ mod reconnect;
 mod removal;
 mod requests;
 mod segments;
+mod store;
 mod support;

@@ -70,6 +70,8 @@ pub(crate) struct Host {
     pub(crate) refuse_image: Option<Refusal>,
     /// Withhold the answer to the device's wish for an image.
     pub(crate) delay_image: bool,
+    /// So many batches are answered with ENOMEM.
+    pub(crate) store_fails: usize,
     /// Everything the device asked for.
     pub(crate) asks: Vec<Ask>,
     /// Batches that the device submitted and got answers to.
@@ -105,6 +107,7 @@ impl Host {
             world: World::new(),
             refuse_image: None,
             delay_image: false,
+            store_fails: 0,
             asks: Vec::new(),
             batches: 0,
             server,
@@ -276,6 +279,10 @@ impl Host {
     fn replies(&mut self, batch: BatchId, replies: &[Result<Reply, StoreError>]) {
         assert!(self.device.awaits(batch));
         self.batches += 1;
+        let fails = self.store_fails > 0;
+        self.store_fails = self.store_fails.saturating_sub(1);
+        let failed = vec![Err(StoreError::Other(12)); replies.len()];
+        let replies = if fails { &failed } else { replies };
         self.with(|device, cx| device.replies(cx, batch, replies));
     }
 
