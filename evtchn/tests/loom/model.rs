@@ -14,10 +14,11 @@ use super::send::{Raise, send};
 use super::sync::{AtomicU32, Ordering, pause};
 use super::words::Words;
 
-/// Preemptions per execution in the ordinary run.
+/// Preemptions per execution in the ordinary run; `LOOM_MAX_PREEMPTIONS` may raise it.
 pub(crate) const PREEMPTIONS: usize = 3;
 
-/// Runs a model to the end and prints how many executions that took.
+/// Runs a model to the end and prints how many executions that took. What else the environment
+/// says would end an exploration early, and quietly, so it is not heard.
 pub(crate) fn explore(
     name: &str,
     preemptions: Option<usize>,
@@ -26,8 +27,13 @@ pub(crate) fn explore(
     let executions = std::sync::Arc::new(AtomicU64::new(0));
     let counter = executions.clone();
     let mut builder = loom::model::Builder::new();
+    let asked = builder.preemption_bound.unwrap_or(0);
+    let preemptions = preemptions.map(|bound| bound.max(asked));
     builder.preemption_bound = preemptions;
     builder.max_branches = 10_000;
+    builder.max_permutations = None;
+    builder.max_duration = None;
+    builder.checkpoint_file = None;
     builder.check(move || {
         counter.fetch_add(1, Ordering::Relaxed);
         model();
