@@ -6,6 +6,8 @@
 //!
 //! Invariant: dropping a value undoes it: no grant stays mapped, no port bound.
 
+#![forbid(unsafe_code)]
+
 use std::os::fd::OwnedFd;
 
 use abi::DomId;
