@@ -17,6 +17,9 @@ const OPEN_FILES_MIN: u64 = 1024;
 /// Map handles of a maptrack frame: 4096 bytes of 16-byte entries.
 const MAPS_PER_FRAME: u64 = 256;
 
+/// Bit of a capability set (`linux/capability.h`).
+const CAP_SYS_ADMIN: u32 = 21;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -79,7 +82,8 @@ fn all() -> Vec<Line> {
         kernel(text("/proc/sys/kernel/osrelease").trim()),
         io_uring(
             text("/proc/sys/kernel/io_uring_disabled").trim(),
-            crate::proc::user_id() == 0,
+            text("/proc/sys/kernel/io_uring_group").trim(),
+            &text("/proc/self/status"),
         ),
         memlock(soft_limit(&limits, "Max locked memory")),
         open_files(soft_limit(&limits, "Max open files")),
@@ -112,22 +116,53 @@ fn kernel(release: &str) -> Line {
     }
 }
 
-fn io_uring(disabled: &str, root: bool) -> Line {
-    match (disabled, root) {
+/// `group` is kernel.io_uring_group, -1 for none; `status` is /proc/self/status.
+fn io_uring(disabled: &str, group: &str, status: &str) -> Line {
+    match disabled {
         // The file came with Linux 6.6; before it nothing could be forbidden.
-        ("0" | "", _) => line(Verdict::Ok, "io_uring", "allowed"),
-        ("1", true) => line(Verdict::Ok, "io_uring", "allowed to root"),
-        ("1", false) => line(
-            Verdict::Fail,
-            "io_uring",
-            "only for members of kernel.io_uring_group: join it, or sysctl kernel.io_uring_disabled=0",
-        ),
+        "0" | "" => line(Verdict::Ok, "io_uring", "allowed"),
+        "1" if is_admin(status) => line(Verdict::Ok, "io_uring", "allowed to CAP_SYS_ADMIN"),
+        "1" if groups(status).any(|gid| gid == group) => {
+            let text = format!("allowed to group {group} (kernel.io_uring_group)");
+            line(Verdict::Ok, "io_uring", text)
+        }
+        "1" => {
+            let text = match group {
+                "" | "-1" => "for CAP_SYS_ADMIN alone: sysctl kernel.io_uring_group=GID with a \
+                              group of yours"
+                    .to_owned(),
+                gid => format!("for group {gid} alone (kernel.io_uring_group): join it"),
+            };
+            let text = format!("{text}, or sysctl kernel.io_uring_disabled=0");
+            line(Verdict::Fail, "io_uring", text)
+        }
         _ => line(
             Verdict::Fail,
             "io_uring",
             "forbidden: sysctl kernel.io_uring_disabled=0",
         ),
     }
+}
+
+/// The words of a row of /proc/self/status.
+fn words<'a>(status: &'a str, row: &str) -> impl Iterator<Item = &'a str> {
+    let rest = status.lines().find_map(|line| line.strip_prefix(row));
+    rest.unwrap_or_default().split_whitespace()
+}
+
+/// Whether the effective capabilities hold `CAP_SYS_ADMIN`.
+fn is_admin(status: &str) -> bool {
+    let set = words(status, "CapEff:").next();
+    let set = set.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    set.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 == 1)
+}
+
+/// The groups that the kernel asks: that of the file system, the last of `Gid:`, and all others.
+fn groups(status: &str) -> impl Iterator<Item = &str> {
+    words(status, "Gid:")
+        .last()
+        .into_iter()
+        .chain(words(status, "Groups:"))
 }
 
 fn memlock(limit: Option<u64>) -> Line {
@@ -234,12 +269,24 @@ mod tests {
         assert_eq!(kernel("10.0").verdict, Verdict::Ok);
     }
 
+    const USER: &str = "Gid:\t1000\t1000\t1000\t1000\nGroups:\t27 100\nCapEff:\t0000000000000000\n";
+    const ROOT: &str = "Gid:\t0\t0\t0\t0\nGroups:\t0\nCapEff:\t000001ffffffffff\n";
+
     #[test]
-    fn io_uring_reserved_for_a_group_is_a_failure_for_an_ordinary_user_alone() {
-        assert_eq!(io_uring("1", false).verdict, Verdict::Fail);
-        assert_eq!(io_uring("1", true).verdict, Verdict::Ok);
-        assert_eq!(io_uring("2", true).verdict, Verdict::Fail);
-        assert_eq!(io_uring("", false).verdict, Verdict::Ok);
+    fn io_uring_reserved_for_a_group_is_a_failure_for_those_outside_alone() {
+        assert_eq!(io_uring("1", "27", USER).verdict, Verdict::Ok);
+        assert_eq!(io_uring("1", "1000", USER).verdict, Verdict::Ok);
+        assert_eq!(io_uring("1", "28", USER).verdict, Verdict::Fail);
+        assert_eq!(io_uring("1", "-1", USER).verdict, Verdict::Fail);
+        assert_eq!(io_uring("1", "-1", ROOT).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn io_uring_forbidden_or_allowed_is_so_for_everybody() {
+        assert_eq!(io_uring("2", "27", USER).verdict, Verdict::Fail);
+        assert_eq!(io_uring("2", "-1", ROOT).verdict, Verdict::Fail);
+        assert_eq!(io_uring("0", "-1", USER).verdict, Verdict::Ok);
+        assert_eq!(io_uring("", "", USER).verdict, Verdict::Ok);
     }
 
     #[test]
