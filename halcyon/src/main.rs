@@ -51,7 +51,10 @@ fn parse() -> Result<Cli, Failure> {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Vm(args) => vm::live::run(&place::platform(cli.platform)?, &args),
-        Command::Sim(command) => simctl::run(&place::sim_dir(cli.platform)?, &command),
+        Command::Sim(command) => {
+            let dir = place::new_sim_dir(cli.platform, command.new_dir())?;
+            simctl::run(&dir, &command)
+        }
         Command::Stats(args) => {
             let platform = place::platform(cli.platform)?;
             stats::run(&place::state_dir(&platform), &args)

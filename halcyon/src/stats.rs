@@ -49,7 +49,8 @@ pub fn read(vm_dir: &Path) -> Result<Option<Snapshot>, Failure> {
     }
 }
 
-fn uuids(state: &Path) -> Result<Vec<String>, Failure> {
+/// The VMs that have a state directory.
+pub fn uuids(state: &Path) -> Result<Vec<String>, Failure> {
     let entries = match fs::read_dir(state) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         result => result.doing(|| format!("list {}", state.display()))?,

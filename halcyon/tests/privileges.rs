@@ -14,6 +14,7 @@ use support::{Dir, Host, halcyon, refused, said};
 
 fn main() {
     let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let xen = std::path::Path::new("/dev/xen").exists();
     let trials = vec![
         Trial::test("an_image_that_may_not_be_read_is_refused", unreadable)
             .with_kind("needs an ordinary user: root may read everything")
@@ -21,6 +22,12 @@ fn main() {
         Trial::test("an_image_that_may_not_be_written_is_refused", unwritable)
             .with_kind("needs an ordinary user: root may write everything")
             .with_ignored_flag(root),
+        Trial::test(
+            "commands_that_name_no_place_mean_the_default_one",
+            default_place,
+        )
+        .with_kind("needs an ordinary user: the default place of root is the machine's own")
+        .with_ignored_flag(root || xen),
         Trial::test("a_full_scratch_file_system_is_named", no_space)
             .with_kind("needs root, to mount a small file system")
             .with_ignored_flag(!root),
@@ -51,6 +58,23 @@ fn unwritable() -> Result<(), Failed> {
     let why = format!("{path}: no permission to read and write it");
     let line = format!("guest g, disk xvda: backend refused the device: {why}");
     assert_eq!(host.create(&path), refused(1, &line));
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a trial")]
+fn default_place() -> Result<(), Failed> {
+    let dir = Dir::new();
+    let at_home = |args: &[&str]| said(halcyon(args).env("XDG_RUNTIME_DIR", dir.path()));
+    assert_eq!(at_home(&["stats"]).code, 5);
+    assert_eq!(at_home(&["sim", "list"]).code, 5);
+    assert_eq!(at_home(&["sim", "stop"]).code, 5);
+    assert_eq!(at_home(&["sim", "start"]).code, 0);
+    let made = at_home(&["sim", "create", "--no-guest"]);
+    let uuid = made.out.split_whitespace().nth(2).unwrap();
+    assert_eq!(at_home(&["vm", "--domid", "1"]).code, 4);
+    let stats = at_home(&["stats", "--json"]).out;
+    assert_eq!(at_home(&["sim", "stop"]).code, 0);
+    assert!(stats.contains(uuid), "{stats}");
     Ok(())
 }
 

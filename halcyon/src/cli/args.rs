@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of how any of it is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -23,7 +23,8 @@ use super::place::PlatformArg;
 )]
 pub struct Cli {
     /// Where the guests are: `linux` (this is a Xen control domain) or `sim:DIR` (a simulated
-    /// host). Default: linux where /dev/xen exists, else sim:$HALCYON_SIM.
+    /// host). Default: linux where /dev/xen exists, else sim:$HALCYON_SIM, else the simulated host
+    /// that `halcyon sim start` without a directory has started.
     #[arg(long, global = true, value_name = "linux|sim:DIR")]
     pub platform: Option<PlatformArg>,
     /// What to do.
@@ -46,7 +47,12 @@ pub enum Command {
     /// Show and verify the whole path here and now: no Xen and no privileges needed.
     Demo(DemoArgs),
     /// Run the benchmarks: `halcyon bench disk`, for one. Executes halcyon-bench.
-    #[command(disable_help_flag = true)]
+    #[command(
+        after_help = "`halcyon bench disk` puts the path of a guest's disk beside fio on the \
+                            bare file; `halcyon bench COMMAND --help` says more.\n\
+                            It executes the halcyon-bench that lies beside halcyon. To build it:\n  \
+                      cargo build --release -p benches"
+    )]
     Bench(BenchArgs),
     /// Play a guest of the simulated host, commanded over stdin.
     #[command(hide = true)]
@@ -109,8 +115,12 @@ impl VmArgs {
 /// `halcyon sim`
 #[derive(Debug, Subcommand)]
 pub enum SimCommand {
-    /// Start a simulated host. Prints the lines that point other tools at it.
+    /// Start a simulated host. Prints the lines that point other tools at it, for a shell to
+    /// evaluate: eval "$(halcyon sim start ./host)".
     Start {
+        /// Where it lives; created if missing. Default: $HALCYON_SIM, else the place that every
+        /// command looks at: /run/halcyon-sim for root, $XDG_RUNTIME_DIR/halcyon-sim for others.
+        dir: Option<PathBuf>,
         /// Stay in the foreground until interrupted.
         #[arg(long)]
         foreground: bool,
@@ -140,7 +150,7 @@ pub enum SimCommand {
         /// Which disk: xvda, say.
         vdev: String,
     },
-    /// Destroy a guest at once, as pulling the plug does.
+    /// Destroy a guest at once, as pulling the plug does, and wait until its process is gone.
     Destroy {
         /// Which guest: its name or domain number.
         guest: String,
@@ -149,11 +159,23 @@ pub enum SimCommand {
     Stop,
 }
 
+impl SimCommand {
+    /// The directory that a new host was given.
+    #[must_use]
+    pub fn new_dir(&self) -> Option<&Path> {
+        match self {
+            Self::Start { dir, .. } => dir.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 /// `halcyon sim create`
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// The guest's name.
-    pub name: String,
+    /// The guest's name: letters, digits and - _ . + : but not digits alone. Default: the first
+    /// of guest1, guest2 and so on that is free.
+    pub name: Option<String>,
     /// A disk: `[FORMAT:]PATH[,VDEV][,r|w]`; repeat for more. VDEV defaults to the next free xvdX.
     #[arg(long = "disk", value_name = "DISK")]
     pub disks: Vec<String>,
@@ -196,12 +218,13 @@ pub struct DemoArgs {
     /// Let the guest write to --disk. DESTROYS its content.
     #[arg(long, requires = "disk")]
     pub write: bool,
-    /// This many guests at once, each with its own process and its own scratch disk.
+    /// This many guests at once, each with its own process and its own scratch disk; they all
+    /// reconnect and reboot, too.
     #[arg(long, default_value_t = 1, value_name = "N", conflicts_with = "disk",
           value_parser = clap::value_parser!(u32).range(1..=4000))]
     pub vms: u32,
-    /// Requests in all; at least this many are verified. Default: 100000, and at least 10 s; with
-    /// --vms N, 400 per guest.
+    /// Requests of the mixed load, shared among the guests, each of which makes 200 at least.
+    /// Default: 100000, and at least 10 s where there is one guest.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub requests: Option<u64>,
     /// Seed of the workload; the same seed writes the same bytes.

@@ -1,8 +1,11 @@
 //! Where things are: the platform, and the directory for state that outlives no reboot.
 //!
-//! It touches nothing: it only decides names from arguments and environment.
+//! It touches nothing: it only decides names from arguments, environment and what exists. Invariant:
+//! every command means the same place by the same arguments and environment.
 
 use std::path::{Path, PathBuf};
+
+use sim::live::HOST_SOCKET;
 
 use crate::error::{Exit, Failure};
 
@@ -28,14 +31,22 @@ impl std::str::FromStr for PlatformArg {
 }
 
 /// The platform to use: what was asked, else Xen where it is, else the simulated host that the
-/// environment names.
+/// environment names, else the one at the default place.
 pub fn platform(asked: Option<PlatformArg>) -> Result<PlatformArg, Failure> {
-    let sim = std::env::var_os("HALCYON_SIM").filter(|dir| !dir.is_empty());
-    choose(
-        asked,
-        Path::new("/dev/xen").exists(),
-        sim.map(PathBuf::from),
-    )
+    let unnamed = default_sim_dir();
+    let sim = named_sim_dir().or_else(|| unnamed.join(HOST_SOCKET).exists().then_some(unnamed));
+    choose(asked, Path::new("/dev/xen").exists(), sim)
+}
+
+/// The directory in the environment.
+fn named_sim_dir() -> Option<PathBuf> {
+    let dir = std::env::var_os("HALCYON_SIM").filter(|dir| !dir.is_empty());
+    dir.map(PathBuf::from)
+}
+
+/// Where a simulated host lives that was given no directory.
+fn default_sim_dir() -> PathBuf {
+    runtime_dir("halcyon-sim")
 }
 
 fn choose(
@@ -52,8 +63,8 @@ fn choose(
     sim.map(PlatformArg::Sim).ok_or_else(|| {
         Failure::new(
             Exit::NoPlatform,
-            "no /dev/xen here and HALCYON_SIM is not set: start a simulated host with `halcyon \
-             sim start`, or run `halcyon demo`",
+            "no /dev/xen here, HALCYON_SIM is not set and no simulated host runs at the default \
+             place: start one with `halcyon sim start`, or run `halcyon demo`",
         )
     })
 }
@@ -66,9 +77,19 @@ pub fn sim_dir(asked: Option<PlatformArg>) -> Result<PathBuf, Failure> {
             Exit::Usage,
             "`halcyon sim` plays a simulated host: name it with --platform sim:DIR",
         )),
-        None => Ok(std::env::var_os("HALCYON_SIM")
-            .filter(|dir| !dir.is_empty())
-            .map_or_else(|| runtime_dir("halcyon-sim"), PathBuf::from)),
+        None => Ok(named_sim_dir().unwrap_or_else(default_sim_dir)),
+    }
+}
+
+/// Where `halcyon sim start` puts a host: `dir`, if that was said, else what [`sim_dir`] says.
+pub fn new_sim_dir(asked: Option<PlatformArg>, dir: Option<&Path>) -> Result<PathBuf, Failure> {
+    match (asked, dir) {
+        (None, Some(dir)) => Ok(dir.to_owned()),
+        (Some(_), Some(_)) => Err(Failure::new(
+            Exit::Usage,
+            "`halcyon sim start` takes a directory or --platform sim:DIR, not both",
+        )),
+        (asked, None) => sim_dir(asked),
     }
 }
 
@@ -116,6 +137,12 @@ mod tests {
         let failure = choose(None, false, None).unwrap_err();
         assert_eq!(failure.exit, Exit::NoPlatform);
         assert!(failure.to_string().contains("halcyon sim start"));
+    }
+
+    #[test]
+    fn a_directory_named_twice_is_refused() {
+        let twice = new_sim_dir("sim:/x".parse().ok(), Some(Path::new("/y")));
+        assert_eq!(twice.unwrap_err().exit, Exit::Usage);
     }
 
     #[test]

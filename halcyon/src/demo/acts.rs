@@ -18,9 +18,10 @@ use crate::simctl::diskspec::DiskSpec;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Script<'_> {
-    /// The guest's kernel is replaced by a new one, as kexec does: same domain, same process.
+    /// Every guest's kernel is replaced by a new one, as kexec does: same domain, same process.
     pub(super) fn reconnect(&mut self, report: &mut Report) -> Result<(), Failure> {
-        self.progress.step("reconnecting", 1);
+        let vms = u64::from(self.scale.vms);
+        self.progress.step("reconnecting", vms);
         let start = Instant::now();
         self.close_guests(report)?;
         self.order(&Order::Connect)?;
@@ -29,14 +30,17 @@ impl Script<'_> {
         Ok(())
     }
 
-    /// The guest reboots as `xl reboot` does it: its domain goes, a new one with the same UUID
+    /// Every guest reboots as `xl reboot` does it: its domain goes, a new one with the same UUID
     /// comes, and the new process waits for the old one's claim and image lock.
     pub(super) fn reboot(&mut self, report: &mut Report) -> Result<(), Failure> {
-        self.progress.step("rebooting", 1);
+        self.progress.step("rebooting", u64::from(self.scale.vms));
         self.dump_models()?;
         let mut old: Vec<Player> = std::mem::take(&mut self.show.players);
         let start = Instant::now();
-        for player in &mut old {
+        // All of them at once: no guest waits for another to be gone.
+        old.iter_mut().for_each(|player| player.guest.hang_up());
+        for (index, player) in (0..).zip(&mut old) {
+            self.progress.at(index);
             player.guest.ended()?;
             self.show.toolstack.destroy(&player.domain, true)?;
             let spec = DiskSpec {
@@ -67,14 +71,13 @@ impl Script<'_> {
         let mut players = std::mem::take(&mut self.show.players);
         for player in &mut players {
             self.show.toolstack.destroy(&player.domain, false)?;
+        }
+        for player in &mut players {
             player.guest.ended()?;
             player.vm.ended()?;
+            self.show.toolstack.forget(&player.domain.uuid)?;
         }
-        let uuids: Vec<String> = players
-            .iter()
-            .map(|player| player.domain.uuid.clone())
-            .collect();
-        leaks::after_all(self.show, &uuids, &mut report.faults)?;
+        leaks::after_all(self.show, &mut report.faults)?;
         players
             .iter()
             .try_for_each(|player| self.read_back(player, report))

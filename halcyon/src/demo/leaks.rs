@@ -51,11 +51,7 @@ pub fn after_detach(
 }
 
 /// Looks for what is left after every guest was destroyed and every process has ended.
-pub fn after_all(
-    show: &mut Show,
-    uuids: &[String],
-    faults: &mut Vec<String>,
-) -> Result<(), Failure> {
+pub fn after_all(show: &mut Show, faults: &mut Vec<String>) -> Result<(), Failure> {
     let left = show.toolstack.domains()?.len();
     if left > 0 {
         faults.push(format!("{left} domains left"));
@@ -76,10 +72,8 @@ pub fn after_all(
             faults.push(format!("xenstore: {path}/{name} left"));
         }
     }
-    for uuid in uuids {
-        if show.state_dir(uuid).join(stats::FILE).exists() {
-            faults.push(format!("stats page of {uuid} left"));
-        }
+    for uuid in stats::uuids(&show.toolstack.state_dir())? {
+        faults.push(format!("state directory of {uuid} left"));
     }
     Ok(())
 }

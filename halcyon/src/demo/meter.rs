@@ -52,11 +52,10 @@ impl Subjects {
         let before = self.switches()?;
         std::thread::sleep(span);
         let after = self.switches()?;
-        let switched = after.iter().zip(&before).map(|(now, then)| now.since(then));
         Ok(Idle {
             seconds: span.as_secs_f64(),
-            tasks: after.iter().map(proc::Switches::tasks).sum(),
-            context_switches: switched.sum(),
+            tasks: after.tasks(),
+            context_switches: after.since(&before),
         })
     }
 
@@ -81,13 +80,12 @@ impl Subjects {
         Ok(result)
     }
 
-    fn switches(&self) -> Result<Vec<proc::Switches>, Failure> {
-        let mut all = Vec::new();
+    fn switches(&self) -> Result<proc::Switches, Failure> {
+        let mut all = proc::Switches::default();
         for pid in self.vms.iter().map(|(pid, _)| pid).chain(&self.others) {
             let what = || format!("read /proc of process {pid}");
-            all.push(proc::switches(*pid).doing(what)?);
-            for child in proc::children(*pid).doing(what)? {
-                all.push(proc::switches(child).doing(what)?);
+            for one in proc::family(*pid).doing(what)? {
+                all.add(proc::switches(one).doing(what)?);
             }
         }
         Ok(all)

@@ -30,10 +30,8 @@ pub struct Scale {
     pub loads: Vec<(&'static str, Load)>,
     /// How long all is idle then.
     pub idle: Duration,
-    /// What runs after the idleness, and after a reboot.
+    /// What runs after the idleness, after reconnecting and after a reboot.
     pub again: Load,
-    /// Whether the guest reconnects and reboots.
-    pub reboot: bool,
 }
 
 impl Scale {
@@ -90,7 +88,6 @@ impl Scale {
             loads: writes.chain(reads).chain([mixed]).collect(),
             idle: Duration::from_secs(5),
             again: load(Pattern::Mixed, requests.div_ceil(10), 0),
-            reboot: true,
         }
     }
 
@@ -116,7 +113,6 @@ impl Scale {
             loads: vec![("mixed, with flushes", load(each))],
             idle: Duration::from_secs(30),
             again: load(each.div_ceil(10)),
-            reboot: false,
         }
     }
 }

@@ -48,12 +48,10 @@ impl Script<'_> {
         report.memory = self.show.subjects().memory(available_kib)?;
         let again = self.scale.again.clone();
         self.load("mixed, after idleness", &again, &mut report)?;
-        if self.scale.reboot {
-            self.reconnect(&mut report)?;
-            self.load("mixed, after reconnect", &again, &mut report)?;
-            self.reboot(&mut report)?;
-            self.load("mixed, after reboot", &again, &mut report)?;
-        }
+        self.reconnect(&mut report)?;
+        self.load("mixed, after reconnect", &again, &mut report)?;
+        self.reboot(&mut report)?;
+        self.load("mixed, after reboot", &again, &mut report)?;
         self.tear_down(&mut report)?;
         Ok(report)
     }

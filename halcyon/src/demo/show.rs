@@ -53,7 +53,8 @@ pub struct Show {
     pub host: Process,
     /// Where processes come from.
     pub stage: Stage,
-    host_dir: Scratch,
+    // Held for its end: the host's directory goes with it.
+    _host_dir: Scratch,
     /// For images and dumps.
     pub scratch: Scratch,
     /// Whether the content of the images is known from the first byte on.
@@ -81,7 +82,7 @@ impl Show {
             toolstack,
             host,
             stage,
-            host_dir,
+            _host_dir: host_dir,
             scratch,
             stamped,
             guest_args,
@@ -191,18 +192,12 @@ impl Show {
     /// The processes to measure.
     #[must_use]
     pub fn subjects(&self) -> Subjects {
-        let run = self.host_dir.path().join("run");
+        let run = self.toolstack.state_dir();
         let vm = |player: &Player| (player.vm.pid(), run.join(&player.domain.uuid));
         Subjects {
             vms: self.players.iter().map(vm).collect(),
             others: vec![self.host.pid()],
         }
-    }
-
-    /// Where the VM of a UUID has its state.
-    #[must_use]
-    pub fn state_dir(&self, uuid: &str) -> PathBuf {
-        self.host_dir.path().join("run").join(uuid)
     }
 
     /// The last lines that the processes logged: what to look at when something failed.

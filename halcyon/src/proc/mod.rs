@@ -17,7 +17,7 @@ pub fn user_id() -> u32 {
     fs::metadata("/proc/self").map_or(u32::MAX, |meta| meta.uid())
 }
 
-/// Context switches per task of one process.
+/// Context switches per task, of one process or of many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Switches(BTreeMap<u32, u64>);
 
@@ -26,6 +26,11 @@ impl Switches {
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.0.len()
+    }
+
+    /// Adds the tasks of other processes.
+    pub fn add(&mut self, others: Self) {
+        self.0.extend(others.0);
     }
 
     /// Switches since `earlier`, of every task; a task that is new counts all of its own, and one
@@ -99,6 +104,17 @@ pub fn children(pid: u32) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
+/// `pid`, its children, theirs, and so on.
+pub fn family(pid: u32) -> io::Result<Vec<u32>> {
+    let mut all = vec![pid];
+    let mut asked = 0;
+    while let Some(member) = all.get(asked).copied() {
+        all.extend(children(member)?);
+        asked += 1;
+    }
+    Ok(all)
+}
+
 fn tasks(pid: u32) -> io::Result<Vec<(u32, PathBuf)>> {
     let mut tasks = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -148,6 +164,21 @@ mod tests {
         let after = Switches(BTreeMap::from([(1, 5), (4, 2)]));
         assert_eq!(after.since(&before), 3);
         assert_eq!(before.since(&before), 0);
+    }
+
+    #[test]
+    fn a_grandchild_belongs_to_the_family() {
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sh -c \"sh -c 'echo; read line; :'; :\"; :"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut started = [0];
+        io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut started).unwrap();
+        assert_eq!(family(shell.id()).unwrap().len(), 3);
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
     }
 
     #[test]

@@ -75,23 +75,29 @@ fn rest(text: &mut String, report: &Report) -> std::fmt::Result {
             idle.context_switches, idle.tasks, idle.seconds
         )?;
     }
+    let (disks, processes) = match report.vms {
+        1 => ("disk".to_owned(), "process"),
+        vms => (format!("{vms} disks"), "processes"),
+    };
     if let Some(ms) = report.reconnect_ms {
-        writeln!(text, "reconnect disk back after {ms:.1} ms, same process")?;
+        writeln!(
+            text,
+            "reconnect {disks} back after {ms:.1} ms, same {processes}"
+        )?;
     }
     if let Some(ms) = report.reboot_ms {
         writeln!(
             text,
-            "reboot    disk back after {ms:.1} ms, new domain and new process"
+            "reboot    {disks} back after {ms:.1} ms, each with a new domain and a new process"
         )?;
     }
     let memory = &report.memory;
     let kinds = &memory.largest;
     writeln!(
         text,
-        "memory    {} KiB private at most, {} KiB mean (anonymous {}, shared alone {}, page tables \
+        "memory    largest VM process {} KiB private (anonymous {}, shared alone {}, page tables \
          {}, stacks {}, rings {})",
         memory.largest_kib,
-        memory.mean_kib,
         kinds.anonymous_kib,
         kinds.shared_alone_kib,
         kinds.page_tables_kib,
@@ -100,8 +106,8 @@ fn rest(text: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "          MemAvailable fell by {} KiB per VM, guests included",
-        memory.available_fall_kib_per_vm
+        "          mean {} KiB; MemAvailable fell by {} KiB per VM, guests included",
+        memory.mean_kib, memory.available_fall_kib_per_vm
     )
 }
 

@@ -12,7 +12,8 @@ use sim::toolstack::wait;
 use sim::toolstack::{Disk, plug};
 
 use super::diskspec::{self, DiskSpec};
-use super::{Host, nodes};
+use super::leftovers::LOG;
+use super::{Host, naming, nodes};
 use crate::cli::args::CreateArgs;
 use crate::cli::place::{PlatformArg, state_dir};
 use crate::error::{Doing as _, Failure};
@@ -32,8 +33,11 @@ pub fn run(host: &mut Host, args: &CreateArgs) -> Result<(), Failure> {
         .iter()
         .map(|text| diskspec::parse(text))
         .collect::<Result<_, _>>()?;
-    let uuid = args.uuid.clone().map_or_else(new_uuid, Ok)?;
-    let domain = new_domain(host, &args.name, &uuid, u64::from(args.memory_mib) << 20)?;
+    let domains = host.domains()?;
+    let name = naming::name(args.name.as_deref(), &domains)?;
+    let asked = args.uuid.as_deref();
+    let uuid = asked.map_or_else(new_uuid, |uuid| naming::uuid(uuid, &domains))?;
+    let domain = new_domain(host, &name, &uuid, u64::from(args.memory_mib) << 20)?;
     let disks = numbered(&domain, &specs);
     match disks.and_then(|disks| furnish(host, args, &domain, &disks)) {
         Ok(()) => {
@@ -132,10 +136,10 @@ fn furnish(
 ) -> Result<(), Failure> {
     let number = domain.domid.to_string();
     if !args.no_vm {
-        behind_us(&host.dir, domain, "vm.log", &["vm", "--domid", &number])?;
+        behind_us(&host.dir, domain, LOG, &["vm", "--domid", &number])?;
     }
     for disk in disks {
-        let what = || format!("guest {}, disk {}", args.name, disk.dev);
+        let what = || format!("guest {}, disk {}", domain.name, disk.dev);
         if args.no_vm {
             wait::run(&mut host.store, disk.attach().doing(what)?).doing(what)?;
         } else {

@@ -4,6 +4,7 @@
 //! serves no disk and plays no guest. Invariant: every command ends with what it did, or with one
 //! line that says why not and what is left.
 
+use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
 use std::path::{Path, PathBuf};
 
 use abi::DomId;
@@ -12,12 +13,17 @@ use sim::toolstack::wait;
 use xenstore::blocking::Store;
 
 use crate::cli::args::SimCommand;
-use crate::error::{Doing as _, Failure};
+use crate::cli::place::{PlatformArg, state_dir};
+use crate::error::{Doing as _, Exit, Failure, chain};
+use crate::stats;
+use leftovers::Kept;
 
 pub mod create;
 mod disks;
 pub mod diskspec;
+pub mod leftovers;
 mod list;
+pub mod naming;
 pub mod start;
 
 /// Does one command on the host in `dir`.
@@ -26,6 +32,7 @@ pub fn run(dir: &Path, command: &SimCommand) -> Result<(), Failure> {
         SimCommand::Start {
             foreground,
             while_stdin,
+            dir: _,
         } => start::run(dir, *foreground, *while_stdin),
         SimCommand::Create(args) => create::run(&mut Host::connect(dir)?, args),
         SimCommand::List { json } => list::run(&mut Host::connect(dir)?, *json),
@@ -34,7 +41,7 @@ pub fn run(dir: &Path, command: &SimCommand) -> Result<(), Failure> {
         SimCommand::Destroy { guest } => {
             let mut host = Host::connect(dir)?;
             let domain = host.find(guest)?;
-            host.destroy(&domain, false)
+            host.end(&domain)
         }
         SimCommand::Stop => stop(&mut Host::connect(dir)?),
     }
@@ -54,9 +61,16 @@ pub struct Host {
 impl Host {
     /// Connects to the host in `dir`.
     pub fn connect(dir: &Path) -> Result<Self, Failure> {
-        let what = || format!("no simulated host in {} (halcyon sim start)", dir.display());
-        let control = Control::connect(dir).doing(what)?;
-        let store = Store::connect(&dir.join(STORE_SOCKET)).doing(what)?;
+        let absent = |error: &dyn std::error::Error| {
+            let (dir, why) = (dir.display(), chain(error));
+            let text = format!(
+                "no simulated host in {dir} (halcyon sim start; if yours lives elsewhere, export \
+                 HALCYON_SIM=DIR): {why}"
+            );
+            Failure::new(Exit::NoPlatform, text)
+        };
+        let control = Control::connect(dir).map_err(|error| absent(&error))?;
+        let store = Store::connect(&dir.join(STORE_SOCKET)).map_err(|error| absent(&error))?;
         Ok(Self {
             dir: dir.to_owned(),
             control,
@@ -88,14 +102,43 @@ impl Host {
             self.control.destroy(DomId(domain.domid)).doing(what)?;
         }
         let nodes = nodes(domain).remove(returns).doing(what)?;
-        wait::clear(&mut self.store, nodes).doing(what)
+        wait::clear(&mut self.store, nodes).doing(what)?;
+        leftovers::remove_errors(&mut self.store, DomId(domain.domid))
     }
 
-    /// As [`Host::destroy`], on the way out of another failure, which is the one to report.
+    /// Destroys a guest for good: nothing is left of it, unless its process failed.
+    pub fn end(&mut self, domain: &DomainInfo) -> Result<(), Failure> {
+        let dir = self.state_dir().join(&domain.uuid);
+        let failed = leftovers::has_given_up(&dir)?;
+        self.destroy(domain, false)?;
+        if failed {
+            stays(&dir, leftovers::FAILED);
+            return Ok(());
+        }
+        self.forget(&domain.uuid)
+    }
+
+    /// Removes the state of a VM that was destroyed, as soon as its process has ended; says on
+    /// stderr if it has to stay.
+    pub fn forget(&self, uuid: &str) -> Result<(), Failure> {
+        let dir = self.state_dir().join(uuid);
+        if let Kept::Because(why) = leftovers::remove_state(&dir, disk::lock::LIMIT)? {
+            stays(&dir, why);
+        }
+        Ok(())
+    }
+
+    /// As [`Host::end`], on the way out of another failure, which is the one to report.
     pub fn give_up(&mut self, domain: &DomainInfo) {
-        if let Err(failure) = self.destroy(domain, false) {
+        if let Err(failure) = self.end(domain) {
             tracing::warn!("{failure}");
         }
+    }
+
+    /// Where the VMs of this host have their state.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        state_dir(&PlatformArg::Sim(self.dir.clone()))
     }
 }
 
@@ -110,9 +153,25 @@ pub fn nodes(domain: &DomainInfo) -> sim::toolstack::Domain {
     }
 }
 
+fn stays(dir: &Path, why: &str) {
+    eprintln!("halcyon: {} stays: {why}", dir.display());
+}
+
 fn stop(host: &mut Host) -> Result<(), Failure> {
     for domain in host.domains()? {
-        host.destroy(&domain, false)?;
+        host.end(&domain)?;
+    }
+    let state = host.state_dir();
+    for uuid in stats::uuids(&state)? {
+        if !leftovers::has_given_up(&state.join(&uuid))? {
+            host.forget(&uuid)?;
+        }
+    }
+    match std::fs::remove_dir(&state) {
+        Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
+            tracing::warn!("remove {}: {error}", state.display());
+        }
+        _ => {}
     }
     host.control
         .stop()

@@ -101,11 +101,32 @@ fn greet(dir: &Path) -> Result<(), Failure> {
          export HALCYON_SIM={}\n\
          export XENSTORED_PATH={}\n",
         dir.join(HOST_SOCKET).display(),
-        dir.display(),
-        dir.join(STORE_SOCKET).display(),
+        quoted(&dir),
+        quoted(&dir.join(STORE_SOCKET)),
     );
     let mut out = std::io::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .doing(|| "write to stdout".into())
+}
+
+/// A path as one word of a shell's.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:,@%".contains(c);
+    if text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        assert_eq!(quoted(Path::new("/run/a-b")), "/run/a-b");
+        assert_eq!(quoted(Path::new("/a b'c")), r"'/a b'\''c'");
+    }
 }

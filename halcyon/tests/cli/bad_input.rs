@@ -51,8 +51,8 @@ fn a_host_that_does_not_run_is_named_with_the_remedy() {
     let dir = Dir::new();
     let place = format!("sim:{}", dir.path().display());
     let said = said(&mut halcyon(&["--platform", &place, "sim", "list"]));
-    assert_eq!(said.code, 1);
-    assert!(said.err.contains("(halcyon sim start)"), "{}", said.err);
+    assert_eq!(said.code, 5);
+    assert!(said.err.contains("(halcyon sim start;"), "{}", said.err);
     assert_eq!(said.err.lines().count(), 1);
 }
 
@@ -85,6 +85,39 @@ fn a_guest_that_does_not_exist_is_named() {
     assert_eq!(
         Host::start().said(&["sim", "destroy", "x"]),
         refused(1, line)
+    );
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused() {
+    let host = Host::start();
+    let domid = host.domain();
+    let line = format!("there is a guest named g already: domain {domid}");
+    assert_eq!(host.said(&["sim", "create", "g"]), refused(1, &line));
+}
+
+#[test]
+fn a_name_or_a_uuid_that_is_none_leaves_no_domain() {
+    let host = Host::start();
+    let line = "\"a/b\" is no name for a guest: letters, digits and - _ . + : only, a letter among \
+                them, 64 at most";
+    assert_eq!(host.said(&["sim", "create", "a/b"]), refused(2, line));
+    let line = "\"x\" is no UUID: expected 8-4-4-4-12 hexadecimal digits";
+    assert_eq!(
+        host.said(&["sim", "create", "--uuid", "x"]),
+        refused(2, line)
+    );
+    assert_eq!(host.said(&["sim", "list", "--json"]).out, "[]\n");
+}
+
+#[test]
+fn help_for_benchmarks_needs_no_benchmarks() {
+    let said = said(&mut halcyon(&["bench", "--help"]));
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.out.contains("cargo build --release -p benches"),
+        "{}",
+        said.out
     );
 }
 

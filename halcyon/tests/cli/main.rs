@@ -2,4 +2,5 @@
 
 mod bad_input;
 mod process;
+mod session;
 mod support;

@@ -199,6 +199,12 @@ impl Vm {
         signal(self.child.id(), name);
     }
 
+    /// Kills it, and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end: the exit code.
     pub(crate) fn ended(&mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()

@@ -1,0 +1,171 @@
+//! What outlives a domain: its VM's state directory, and what its backend said in xenstore.
+//!
+//! Invariant: a state directory goes only when no process claims it any more, and stays if one of
+//! its processes failed: then its logs say why.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use abi::DomId;
+use disk::lock::{self, LockError, Mode};
+use sim::toolstack::disk::KINDS;
+use sim::toolstack::wait;
+use xenstore::blocking::Store;
+use xenstore::{Batch, Step};
+
+use crate::error::{Doing as _, Failure};
+use crate::stats;
+
+/// Where backends leave what went wrong with their devices (`xenbus_dev_error`).
+const ERRORS: &str = "/local/domain/0/error";
+
+/// What a VM process says, in the VM's state directory.
+pub const LOG: &str = "vm.log";
+/// Why the state of a process that did not end well stays.
+pub const FAILED: &str = "its process failed, what it said last is there";
+
+/// What became of a state directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is gone.
+    Nothing,
+    /// It stays, for this reason.
+    Because(&'static str),
+}
+
+/// Whether the process of a guest that still lives has ended: it has said something, which it does
+/// when it has its claim or when it fails, and claims nothing.
+pub fn has_given_up(dir: &Path) -> Result<bool, Failure> {
+    let spoke = fs::metadata(dir.join(LOG)).is_ok_and(|log| log.len() > 0);
+    Ok(spoke && !is_claimed(dir, Duration::ZERO)?)
+}
+
+/// Removes the state directory of a VM that was destroyed, waiting at most `limit` for its process
+/// to end.
+pub fn remove_state(dir: &Path, limit: Duration) -> Result<Kept, Failure> {
+    if is_claimed(dir, limit)? {
+        return Ok(Kept::Because("its process has not ended yet"));
+    }
+    // One that crashed has left its counters.
+    if dir.join(stats::FILE).exists() {
+        return Ok(Kept::Because(FAILED));
+    }
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).doing(|| format!("remove {}", dir.display()))
+        }
+        _ => Ok(Kept::Nothing),
+    }
+}
+
+/// Whether a process has one of the claims in `dir`, and still has it after `limit`.
+fn is_claimed(dir: &Path, limit: Duration) -> Result<bool, Failure> {
+    for path in claims(dir).doing(|| format!("list {}", dir.display()))? {
+        let what = || format!("look who claims {}", path.display());
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = file.doing(what)?;
+        let free = match limit {
+            Duration::ZERO => lock::take(file.as_fd(), Mode::Exclusive),
+            limit => lock::wait(file.as_fd(), Mode::Exclusive, limit),
+        };
+        match free {
+            Ok(()) => {}
+            Err(LockError::Held(_)) => return Ok(true),
+            Err(error) => return Err(error).doing(what),
+        }
+    }
+    Ok(false)
+}
+
+fn claims(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result?,
+    };
+    let mut claims = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"claim-") {
+            claims.push(entry.path());
+        }
+    }
+    Ok(claims)
+}
+
+/// Removes what backends said of a domain's devices, and the directories that are empty then.
+pub fn remove_errors(store: &mut Store, domid: DomId) -> Result<(), Failure> {
+    let what = || format!("remove the errors of domain {domid}");
+    let backend = format!("{ERRORS}/backend");
+    if store.list(&backend).doing(what)?.is_none() {
+        return Ok(());
+    }
+    let kinds = KINDS.map(|kind| format!("{backend}/{kind}"));
+    let of_domain = kinds.iter().map(|kind| format!("{kind}/{domid}")).collect();
+    remove(store, of_domain).doing(what)?;
+    for dir in kinds.into_iter().chain([backend, ERRORS.to_owned()]) {
+        if store
+            .list(&dir)
+            .doing(what)?
+            .is_some_and(|names| names.is_empty())
+        {
+            remove(store, vec![dir]).doing(what)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(store: &mut Store, paths: Vec<String>) -> Result<(), wait::Error> {
+    let steps = paths
+        .into_iter()
+        .map(|path| xenstore::Path::new(path).map(Step::Remove));
+    wait::clear(store, Batch::new(steps.collect::<Result<_, _>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::KindArg;
+    use crate::demo::scratch::Scratch;
+    use crate::vm::claim::{Claim, vm_dir};
+
+    fn claimed(scratch: &Scratch) -> (PathBuf, Claim) {
+        let dir = vm_dir(scratch.path(), "uuid").unwrap();
+        let claim = Claim::take(&dir, DomId(1), &[KindArg::Vbd3], Duration::ZERO).unwrap();
+        (dir, claim)
+    }
+
+    #[test]
+    fn a_state_directory_stays_for_as_long_as_a_process_claims_it() {
+        let scratch = Scratch::new().unwrap();
+        let (dir, claim) = claimed(&scratch);
+        let kept = remove_state(&dir, Duration::from_millis(1)).unwrap();
+        assert_eq!(kept, Kept::Because("its process has not ended yet"));
+        drop(claim);
+        assert_eq!(remove_state(&dir, Duration::ZERO).unwrap(), Kept::Nothing);
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn the_state_of_a_process_that_crashed_stays() {
+        let scratch = Scratch::new().unwrap();
+        let (dir, claim) = claimed(&scratch);
+        drop(claim);
+        fs::write(dir.join(stats::FILE), "").unwrap();
+        let kept = remove_state(&dir, Duration::ZERO).unwrap();
+        assert_eq!(kept, Kept::Because(FAILED));
+    }
+
+    #[test]
+    fn a_process_that_spoke_and_claims_nothing_has_given_up() {
+        let scratch = Scratch::new().unwrap();
+        let (dir, claim) = claimed(&scratch);
+        assert!(!has_given_up(&dir).unwrap());
+        fs::write(dir.join(LOG), "halcyon: no luck\n").unwrap();
+        assert!(!has_given_up(&dir).unwrap());
+        drop(claim);
+        assert!(has_given_up(&dir).unwrap());
+    }
+}
