@@ -23,29 +23,16 @@ mod sync {
 
 /// Preemptions that the ordinary models explore; `LOOM_MAX_PREEMPTIONS` may raise it.
 const PREEMPTION_BOUND: usize = 3;
-/// Thread switches in one execution: no model comes near, and one that did would panic.
-const BRANCHES_MAX: usize = 1_000;
 
 fn bounded(model: fn()) {
     let asked = Builder::new().preemption_bound.unwrap_or(0);
     let bound = asked.max(PREEMPTION_BOUND);
     println!("preemption bound {bound}");
-    explorer(Some(bound)).check(model);
+    model::explorer(Some(bound)).check(model);
 }
 
 fn unbounded(model: fn()) {
-    explorer(None).check(model);
-}
-
-/// What else the environment says would end an exploration early, and quietly, so it is not heard.
-fn explorer(preemption_bound: Option<usize>) -> Builder {
-    let mut builder = Builder::new();
-    builder.preemption_bound = preemption_bound;
-    builder.max_branches = BRANCHES_MAX;
-    builder.max_permutations = None;
-    builder.max_duration = None;
-    builder.checkpoint_file = None;
-    builder
+    model::explorer(None).check(model);
 }
 
 #[test]

@@ -1,11 +1,26 @@
 //! Two threads around a ring of two slots, and an event channel between them.
 
+use loom::model::Builder;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::sync::Arc;
 
 use crate::order::{Consumer, Notify, Producer};
 use crate::sync::{AtomicU32, Ordering};
+
+/// Thread switches in one execution: no model comes near, and one that did would panic.
+const BRANCHES_MAX: usize = 1_000;
+
+/// What else the environment says would end an exploration early, and quietly, so it is not heard.
+pub(crate) fn explorer(preemption_bound: Option<usize>) -> Builder {
+    let mut builder = Builder::new();
+    builder.preemption_bound = preemption_bound;
+    builder.max_branches = BRANCHES_MAX;
+    builder.max_permutations = None;
+    builder.max_duration = None;
+    builder.checkpoint_file = None;
+    builder
+}
 
 const ENTRIES: u32 = 2;
 
