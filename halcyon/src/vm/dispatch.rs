@@ -9,6 +9,7 @@ use reactor::{Completion, Reactor};
 use xenstore::wire::Request;
 use xenstore::{Batch, BatchId, Event, Reply, Step, StoreError};
 
+use super::answers;
 use super::devices::Entry;
 use super::streams::{self, Heard};
 use super::tree::{self, About, TOKEN_GONE, TOKEN_TREE};
@@ -74,7 +75,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             match event {
                 Event::Watch { path, token } => match token.as_str() {
                     TOKEN_GONE => self.ask_whether_alive(),
-                    TOKEN_TREE => self.tree_changed(self.tree.about(&path)),
+                    TOKEN_TREE => self.tree_changed(reactor, self.tree.about(&path)),
                     owner => self.device_changed(reactor, owner),
                 },
                 Event::Replies { batch, replies } => self.replies(reactor, batch, &replies)?,
@@ -83,14 +84,19 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         Ok(())
     }
 
-    /// A device that is known watches its own nodes; one that is not is looked for.
-    fn tree_changed(&mut self, about: About) {
+    /// A device that is known watches its own nodes, once it could read what it is made of; one
+    /// that is not known is looked for.
+    fn tree_changed(&mut self, reactor: &mut R, about: About) {
         let kind = match about {
             About::Directory(kind) => kind,
             About::Device(kind, devid) => match self.known(kind, devid) {
                 None => kind,
                 Some(entry) => {
                     entry.succeeded |= entry.device.is_ending();
+                    let (owner, waits) = (entry.owner, !entry.device.is_introduced());
+                    if waits {
+                        self.with(reactor, owner, Device::poke);
+                    }
                     return;
                 }
             },
@@ -153,16 +159,40 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
                 Some(error) => return Err(Ended::Watch(*error)),
                 None => tracing::info!("serving domain {}", self.guest.domid),
             },
-            Question::Listing(kind) => match replies.first() {
-                Some(Ok(Reply::Names(names))) => self.listed(reactor, kind, names),
-                _ => tracing::debug!("no devices of kind {}", kind.name()),
+            Question::Listing(kind) => match answers::listing(replies) {
+                Ok(names) => {
+                    self.unanswered = 0;
+                    self.listed(reactor, kind, names);
+                }
+                Err(error) => self.ask_again(question, error),
             },
-            Question::Alive => match replies.first().and_then(|reply| reply.as_ref().ok()) {
-                Some(reply) if reply.value().is_some_and(|value| value.starts_with(b"T")) => {}
-                _ => self.vanished(reactor),
+            Question::Alive => match answers::is_alive(replies) {
+                Ok(is_alive) => {
+                    self.unanswered = 0;
+                    if !is_alive {
+                        self.vanished(reactor);
+                    }
+                }
+                Err(error) => self.ask_again(question, error),
             },
         }
         Ok(())
+    }
+
+    /// Xenstore could not say: all stays as it is until it can.
+    fn ask_again(&mut self, question: Question, error: StoreError) {
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.unanswered == 1 {
+            let domid = self.guest.domid;
+            tracing::error!("domain {domid}: asking xenstore, to be tried again: {error}");
+        }
+        if self.unanswered < answers::TRIES_MAX {
+            match question {
+                Question::Watches => {}
+                Question::Listing(kind) => self.list(kind),
+                Question::Alive => self.ask_whether_alive(),
+            }
+        }
     }
 
     fn listed(&mut self, reactor: &mut R, kind: KindArg, names: &[String]) {

@@ -26,6 +26,7 @@ use devices::Devices;
 use streams::Streams;
 use tree::Tree;
 
+mod answers;
 pub mod claim;
 pub mod counters;
 pub mod devices;
@@ -121,6 +122,8 @@ pub struct Vm<R: Reactor, I: Images<R>> {
     ports: Vec<Port>,
     /// Batches of the loop itself; those of devices are asked of the devices.
     questions: Vec<(BatchId, Question)>,
+    /// How many of them in a row xenstore could not answer.
+    unanswered: u32,
     phase: Phase,
     is_gone: bool,
     is_stopping: bool,
@@ -167,6 +170,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             counters: Counters::new(&stats),
             ports: Vec::with_capacity(64),
             questions: Vec::new(),
+            unanswered: 0,
             phase: Phase::Serving,
             is_gone: false,
             is_stopping: false,
