@@ -118,21 +118,34 @@ impl Events {
         })
     }
 
-    /// The one system call of a hypercall that raised an event.
-    fn finish(&mut self, raise: Raise, upcall: &Upcall) {
+    /// The one system call of a hypercall that raised an event on our `port`.
+    fn finish(&mut self, port: Port, raise: Raise, upcall: &Upcall) -> Result<(), evtchn::Error> {
         self.meter.hypercall();
         match raise {
             Raise::Upcall => upcall.send(),
             Raise::Nothing | Raise::Abandoned => idle_call(),
         }
+        raised("notify", port, raise)
+    }
+
+    /// Unmasks a port of ours, and wakes ourselves if there is an event.
+    fn unmask_self(&mut self, operation: &'static str, port: Port) -> Result<(), evtchn::Error> {
+        let raise = self.queues.unmask(self.me, port);
+        self.upcall_self(operation, port, raise)
     }
 
     /// Wakes ourselves, where raising an own event asks for it.
-    fn upcall_self(&mut self, raise: Raise) {
+    fn upcall_self(
+        &mut self,
+        operation: &'static str,
+        port: Port,
+        raise: Raise,
+    ) -> Result<(), evtchn::Error> {
         if raise == Raise::Upcall {
             self.meter.hypercall();
             self.upcall.send();
         }
+        raised(operation, port, raise)
     }
 }
 
@@ -159,10 +172,9 @@ impl EventChannels for Events {
             port,
             source,
         })?;
-        let raise = self.queues.unmask(self.me, port);
-        self.upcall_self(raise);
+        self.unmask_self(operation, port)?;
         let raise = self.queues.set_pending(self.me, port);
-        self.upcall_self(raise);
+        self.upcall_self(operation, port, raise)?;
         Ok(port)
     }
 
@@ -172,8 +184,7 @@ impl EventChannels for Events {
             return Err(confused("alloc_unbound", Port(0)));
         };
         self.peers.open(Port(port));
-        let raise = self.queues.unmask(self.me, Port(port));
-        self.upcall_self(raise);
+        self.unmask_self("alloc_unbound", Port(port))?;
         Ok(Port(port))
     }
 
@@ -204,8 +215,7 @@ impl EventChannels for Events {
             return Ok(());
         };
         let raise = peer.queues.set_pending(self.me, to);
-        self.finish(raise, &peer.upcall);
-        Ok(())
+        self.finish(port, raise, &peer.upcall)
     }
 
     fn unmask(&mut self, port: Port) -> Result<(), evtchn::Error> {
@@ -218,8 +228,7 @@ impl EventChannels for Events {
             });
         }
         if self.consumer.unmask(port) {
-            let raise = self.queues.unmask(self.me, port);
-            self.upcall_self(raise);
+            self.unmask_self("unmask", port)?;
         }
         Ok(())
     }
@@ -249,5 +258,33 @@ fn confused(operation: &'static str, port: Port) -> evtchn::Error {
         operation,
         port,
         source: Error::Confused.into_io(),
+    }
+}
+
+/// Whether an event got anywhere: one that was abandoned is lost, and its sender must not believe
+/// otherwise.
+fn raised(operation: &'static str, port: Port, raise: Raise) -> Result<(), evtchn::Error> {
+    match raise {
+        Raise::Upcall | Raise::Nothing => Ok(()),
+        Raise::Abandoned => Err(evtchn::Error {
+            operation,
+            port,
+            source: io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the queue is held by a dead client, and the host does not free it",
+            ),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_event_is_an_error_of_its_sender() {
+        let lost = raised("notify", Port(5), Raise::Abandoned).map_err(|error| error.port);
+        assert_eq!(lost, Err(Port(5)));
+        assert!(raised("notify", Port(5), Raise::Nothing).is_ok());
     }
 }
