@@ -3,6 +3,7 @@
 //! `cargo test -p halcyon --test worlds` runs them all; a failure prints the command that shows
 //! the same world again, step by step.
 
+use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ use bugs::Bug;
 const SEEDS: u64 = 1_000;
 /// Raises [`SEEDS`].
 const SEEDS_VARIABLE: &str = "HALCYON_WORLDS";
+/// Requests of a world that come to an end, at the least.
+const REQUESTS_MIN: u64 = 200;
 /// Threads that run worlds; what they compute does not depend on it.
 const THREADS: u64 = 2;
 
@@ -33,10 +36,13 @@ fn main() -> ExitCode {
         ["hash"] => {
             return match every_world() {
                 Ok(sum) => {
-                    println!("{:016x}", sum.hash);
+                    println!("{}", sum.lines().join("\n"));
                     ExitCode::SUCCESS
                 }
-                Err(_) => ExitCode::FAILURE,
+                Err(failure) => {
+                    eprintln!("{}", explain(&failure, None));
+                    ExitCode::FAILURE
+                }
             };
         }
         _ => {}
@@ -71,12 +77,20 @@ fn seeds() -> u64 {
 struct Sum {
     /// Order does not matter to it, so threads may share the work.
     hash: u64,
+    /// The hash of each world, by its seed.
+    hashes: BTreeMap<u64, u64>,
     tally: Tally,
     guests_min: Option<usize>,
     requests_min: Option<u64>,
 }
 
 impl Sum {
+    /// One line for each world, by which two runs are compared.
+    fn lines(&self) -> Vec<String> {
+        let line = |(seed, hash)| format!("seed {seed} hash {hash:016x}");
+        self.hashes.iter().map(line).collect()
+    }
+
     fn add(&mut self, report: &Report) {
         let (sum, one) = (&mut self.tally, &report.tally);
         self.hash = self.hash.wrapping_add(report.hash);
@@ -107,6 +121,7 @@ impl Sum {
                 guests,
             });
             self.requests_min = Some(requests_so_far);
+            self.hashes.extend(&other.hashes);
         }
     }
 }
@@ -127,7 +142,9 @@ fn every_world() -> Result<Sum, Failure> {
             if seed >= count {
                 return Ok(sum);
             }
-            sum.add(&world(seed, None, false)?);
+            let report = world(seed, None, false)?;
+            sum.add(&report);
+            sum.hashes.insert(seed, report.hash);
         }
     };
     thread::scope(|scope| {
@@ -155,6 +172,7 @@ fn every_fault_occurs() -> Result<(), Failed> {
         reordered,
         ..
     } = sum.tally;
+    let requests_min = sum.requests_min.unwrap_or(0);
     let Tally {
         guest_deaths,
         detaches,
@@ -168,7 +186,12 @@ fn every_fault_occurs() -> Result<(), Failed> {
         seeds()
     );
     println!("worlds: {} seeds hash {:016x}", seeds(), sum.hash);
+    println!("worlds: at least {requests_min} requests in each");
     assert!(sum.guests_min >= Some(2), "a world has at least 2 guests");
+    assert!(
+        requests_min >= REQUESTS_MIN,
+        "a world has at least {REQUESTS_MIN} requests, one had {requests_min}"
+    );
     let kinds = [
         disk_errors,
         short_transfers,
@@ -190,11 +213,22 @@ fn two_processes_agree() -> Result<(), Failed> {
     let ours = all_worlds()
         .as_ref()
         .map_err(|failure| explain(failure, None))?;
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert!(other.status.success(), "the other process failed: {said}");
     let theirs = String::from_utf8_lossy(&other.stdout);
+    let (ours, theirs) = (ours.lines(), theirs.lines());
     assert_eq!(
-        theirs.trim(),
-        format!("{:016x}", ours.hash),
-        "two processes saw different worlds"
+        theirs.clone().count(),
+        ours.len(),
+        "worlds of the other process"
+    );
+    let differing = ours
+        .iter()
+        .zip(theirs)
+        .find(|(ours, theirs)| ours != theirs);
+    assert_eq!(
+        differing, None,
+        "the first world that two processes saw differently"
     );
     Ok(())
 }

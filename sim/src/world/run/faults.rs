@@ -6,6 +6,7 @@ use reactor::Verb;
 
 use super::World;
 use crate::world::Fate;
+use crate::world::build::SPARED;
 
 /// Of so many disk operations, one fails, and one is short.
 const ERROR_ONCE_IN: u64 = 97;
@@ -46,11 +47,11 @@ impl World {
             return Ok(());
         };
         match self.rng.below(6) {
-            0 => {
+            0 if at != SPARED.0 => {
                 self.tally.guest_deaths += 1;
                 self.end_guest(at)
             }
-            1 | 2 => {
+            1 | 2 if (at, disk) != SPARED => {
                 self.tally.detaches += 1;
                 self.detach(at, disk)
             }
