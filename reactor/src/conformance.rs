@@ -70,6 +70,7 @@ pub const CLAIMS: &[(&str, Claim)] = named![
     images::a_closed_file_answers_ebadf,
     images::closing_twice_is_closing_once,
     images::an_operation_survives_cooling,
+    images::a_reactor_is_warm_from_its_first_sync_until_it_is_cooled,
     streams::a_receive_waits_for_what_arrives,
     streams::a_send_reaches_the_other_end,
     streams::a_receive_ends_with_nothing_when_the_peer_is_gone,

@@ -163,6 +163,10 @@ pub trait Reactor {
     /// when the last device of the process cools down.
     fn cool(&mut self);
 
+    /// Whether [`Reactor::cool`] would give something back: there is a slow lane, and it was not
+    /// told to end since it was last used. A lane in use says so too.
+    fn is_warm(&self) -> bool;
+
     /// System calls made so far, slow lane included.
     fn system_calls(&self) -> u64;
 }

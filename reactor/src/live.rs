@@ -147,6 +147,18 @@ impl Uring {
         self.add(fd, Kind::Stream)
     }
 
+    /// Lets go of every file that nothing is under way on, and of all else where nothing is under
+    /// way at all. Where something is, its memory, its file and the threads stay as they are until
+    /// the process ends, which should be soon: dropping the reactor would wait for the disk.
+    pub fn abandon(mut self) {
+        for slot in self.files.open() {
+            self.close(slot);
+        }
+        if !self.in_flight.is_empty() {
+            std::mem::forget(self);
+        }
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> Counters {
         Counters {
@@ -206,14 +218,8 @@ impl Uring {
     /// When the kernel says that there is no such ring, or that the call makes no sense: then this
     /// file is wrong, and there is no place left to sleep.
     fn enter_for(&mut self, patience: Patience) {
-        match self
-            .ring
-            .enter(patience)
-            .map_err(|error| error.raw_os_error())
-        {
-            // Short of memory, or of room for results: we take in what is there and try again.
-            Ok(()) | Err(Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM)) => {}
-            Err(errno) => panic!("io_uring_enter refused with errno {errno:?}"),
+        if let Err(error) = self.ring.enter(patience) {
+            panic!("io_uring_enter refused: {error}");
         }
     }
 
@@ -278,13 +284,9 @@ impl Reactor for Uring {
             .get(index)
             .is_some_and(|file| file.kind == Kind::Stream)
         {
-            let called_back = self.cancel(index);
+            self.cancel(index);
             self.listen();
-            self.enter_for(if called_back {
-                Patience::Forever
-            } else {
-                Patience::None
-            });
+            self.enter_for(Patience::Forever);
             self.take_in();
         }
     }
@@ -295,6 +297,10 @@ impl Reactor for Uring {
         }
     }
 
+    fn is_warm(&self) -> bool {
+        self.slow.as_ref().is_some_and(|lane| !lane.is_cooling())
+    }
+
     fn system_calls(&self) -> u64 {
         let counters = self.counters();
         counters.enters + counters.registers + counters.inline_calls + counters.slow_calls
@@ -303,7 +309,7 @@ impl Reactor for Uring {
 
 impl Drop for Uring {
     /// Waits for everything that works on leased memory. On a disk that hangs, that is for ever:
-    /// such memory must not be returned, and the kernel would not let the process end either.
+    /// such memory must not be returned. Who cannot wait calls [`Uring::abandon`].
     fn drop(&mut self) {
         for slot in self.files.open() {
             self.close(slot);

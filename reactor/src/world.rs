@@ -35,6 +35,7 @@ pub struct World {
     deadlines: Deadlines,
     waits: u64,
     cooled: u64,
+    warm: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +160,8 @@ impl Reactor for World {
             self.ended.push(submission.ended(Err(errno)));
             return;
         }
+        // A world has no slow lane. A live reactor has one from the first of these at the latest.
+        self.warm |= submission.verb == Verb::Sync;
         let id = OpId(self.next);
         self.next += 1;
         self.pending.insert(id, submission);
@@ -191,6 +194,11 @@ impl Reactor for World {
 
     fn cool(&mut self) {
         self.cooled += 1;
+        self.warm = false;
+    }
+
+    fn is_warm(&self) -> bool {
+        self.warm
     }
 
     /// One for each [`Reactor::wait`]: a world makes none, but code that reports costs has a

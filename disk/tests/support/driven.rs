@@ -111,6 +111,10 @@ impl Reactor for Driven {
         self.world.cool();
     }
 
+    fn is_warm(&self) -> bool {
+        self.world.is_warm()
+    }
+
     fn system_calls(&self) -> u64 {
         self.world.system_calls()
     }

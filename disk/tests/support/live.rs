@@ -77,6 +77,10 @@ impl Reactor for Watched {
         self.0.cool();
     }
 
+    fn is_warm(&self) -> bool {
+        self.0.is_warm()
+    }
+
     fn system_calls(&self) -> u64 {
         self.0.system_calls()
     }

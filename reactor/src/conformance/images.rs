@@ -182,3 +182,16 @@ pub(super) fn an_operation_survives_cooling(subject: &mut dyn Subject) {
     submit_sync(subject, image);
     assert_eq!(result(&collect(subject, 1)[0]), Ok(0));
 }
+
+pub(super) fn a_reactor_is_warm_from_its_first_sync_until_it_is_cooled(subject: &mut dyn Subject) {
+    let image = subject.image();
+    assert!(!subject.reactor().is_warm());
+    for _ in 0..2 {
+        submit_sync(subject, image);
+        assert!(subject.reactor().is_warm());
+        collect(subject, 1);
+        assert!(subject.reactor().is_warm());
+        subject.reactor().cool();
+        assert!(!subject.reactor().is_warm());
+    }
+}

@@ -38,11 +38,23 @@ pub enum Error {
          (ulimit -l, LimitMEMLOCK=) or the memory limit of the control group"
     )]
     Memory,
+    /// The file table is larger than the process may have files.
+    #[error(
+        "create io_uring: the limit of open files is below {files}; \
+         raise it (ulimit -n, LimitNOFILE=)"
+    )]
+    Descriptors {
+        /// How many files the table is to have.
+        files: u32,
+    },
     /// Anything else that io_uring_setup or the file table said.
     #[error("create io_uring")]
     Create(#[source] io::Error),
     /// Every slot of the file table is taken.
-    #[error("add a file to io_uring: all {files} slots are taken; raise Config::files")]
+    #[error(
+        "add a file to io_uring: all {files} slots of this process are taken; \
+         they become free as devices that it serves are detached"
+    )]
     TableFull {
         /// How many there are.
         files: usize,
@@ -60,6 +72,14 @@ impl Error {
             Err(_) => "unknown".to_owned(),
         };
         explain(error, &sysctl("osrelease"), &sysctl("io_uring_disabled"))
+    }
+
+    /// Explains why there is no table for so many files.
+    pub(super) fn table(error: io::Error, files: u32) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EMFILE) => Self::Descriptors { files },
+            _ => Self::Create(error),
+        }
     }
 }
 

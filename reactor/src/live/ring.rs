@@ -9,6 +9,7 @@
     reason = "the ring's system call; see the head of this file"
 )]
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -21,6 +22,9 @@ use crate::Nanos;
 /// A ring with its table of files, and what it cost so far.
 pub(super) struct Ring {
     io: IoUring,
+    /// Entries that came when the queue was full and the kernel took nothing from it. They go
+    /// before any newer one.
+    late: VecDeque<Entry>,
     pub(super) enters: u64,
     pub(super) registers: u64,
     pub(super) early_submits: u64,
@@ -69,9 +73,10 @@ impl Ring {
             .map_err(Error::create)?;
         io.submitter()
             .register_files_sparse(config.files)
-            .map_err(Error::Create)?;
+            .map_err(|error| Error::table(error, config.files))?;
         Ok(Self {
             io,
+            late: VecDeque::new(),
             enters: 0,
             registers: 1,
             early_submits: 0,
@@ -88,30 +93,40 @@ impl Ring {
             .map(drop)
     }
 
-    /// Queues an entry whose result will carry `number`. A full queue is submitted early; fails
-    /// as the kernel does when it takes nothing even then.
+    /// Queues an entry whose result will carry `number`. A full queue is submitted early; where
+    /// the kernel takes nothing even then, the entry goes with a later enter.
     ///
     /// # Safety
     /// Memory that `entry` names stays valid, and untouched by other Rust code but for volatile
     /// access, until the result numbered `number` has been popped.
-    pub(super) unsafe fn push(&mut self, entry: Entry, number: u64) -> io::Result<()> {
-        let entry = entry.user_data(number);
-        // SAFETY: passed on to the caller.
-        if unsafe { self.io.submission().push(&entry) }.is_ok() {
-            return Ok(());
+    pub(super) unsafe fn push(&mut self, entry: Entry, number: u64) {
+        self.late.push_back(entry.user_data(number));
+        self.fill();
+        if !self.late.is_empty() {
+            self.early_submits += 1;
+            // A refusal that does not pass comes back at the next enter, whose caller judges it.
+            drop(self.enter(Patience::None));
+            self.fill();
         }
-        self.early_submits += 1;
-        self.enter(Patience::None)?;
-        // SAFETY: passed on to the caller.
-        unsafe { self.io.submission().push(&entry) }
-            .map_err(|_full| io::Error::from_raw_os_error(libc::EAGAIN))
+    }
+
+    /// Moves late entries into the queue, as many as it has room for.
+    fn fill(&mut self) {
+        let mut queue = self.io.submission();
+        while let Some(entry) = self.late.front() {
+            // SAFETY: who pushed the entry vouched for its memory until its result is popped.
+            if unsafe { queue.push(entry) }.is_err() {
+                break;
+            }
+            self.late.pop_front();
+        }
     }
 
     /// Whether an enter that does not sleep would change anything: entries to submit, or results
     /// that the kernel has deferred to us or could not fit.
     pub(super) fn wants_enter(&mut self) -> bool {
         let queue = self.io.submission();
-        !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
+        !queue.is_empty() || !self.late.is_empty() || queue.taskrun() || queue.cq_overflow()
     }
 
     /// Whether a result can be popped without an enter.
@@ -119,18 +134,23 @@ impl Ring {
         !self.io.completion().is_empty()
     }
 
-    /// Submits all that is queued, and sleeps as `patience` allows. Returns without error when the
-    /// time is up or a signal came; the clock tells the caller which.
+    /// Submits what is queued, and sleeps as `patience` allows. Returns without error when the
+    /// time is up or a signal came; the clock tells the caller which. So it does when the kernel is
+    /// short of memory or of room for results: the caller takes in what is there and enters again.
     pub(super) fn enter(&mut self, patience: Patience) -> io::Result<()> {
         self.enters += 1;
+        self.fill();
+        // What this call does not submit must not wait for the end of what it does.
+        let patience = match self.late.is_empty() {
+            true => patience,
+            false => Patience::None,
+        };
         let queue = self.io.submission();
         self.overflows += u64::from(queue.cq_overflow());
         let queued = u32::try_from(queue.len()).unwrap_or(u32::MAX);
         drop(queue);
         match self.system_call(queued, patience) {
-            Err(error) if !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR)) => {
-                Err(error)
-            }
+            Err(error) if !passes(&error) => Err(error),
             _ => Ok(()),
         }
     }
@@ -167,6 +187,15 @@ impl Ring {
     }
 }
 
+/// Whether the same call may succeed later: the time was up, a signal came, or the kernel is short
+/// of memory or of room for results.
+fn passes(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM)
+    )
+}
+
 impl From<Nanos> for Timespec {
     fn from(nanos: Nanos) -> Self {
         // Neither fails: 2^64 ns are 18 billion seconds, and the remainder is below one.
@@ -174,5 +203,41 @@ impl From<Nanos> for Timespec {
             seconds: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
             nanos: i64::try_from(nanos % 1_000_000_000).unwrap_or(0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than two queues full.
+    const ENTRIES: u64 = 5;
+
+    #[test]
+    fn entries_that_the_kernel_had_no_room_for_are_submitted_later_and_in_order() {
+        let mut ring = Ring::new(Config {
+            entries: 2,
+            ..Config::default()
+        })
+        .unwrap();
+        // As after a push into a full queue of which the kernel took nothing.
+        let nops =
+            (0..ENTRIES).map(|number| io_uring::opcode::Nop::new().build().user_data(number));
+        ring.late.extend(nops);
+        assert!(ring.wants_enter());
+        let mut numbers = Vec::new();
+        while ring.wants_enter() {
+            ring.enter(Patience::Forever).unwrap();
+            numbers.extend(std::iter::from_fn(|| ring.pop()).map(|(number, _)| number));
+        }
+        assert_eq!(numbers, Vec::from_iter(0..ENTRIES));
+    }
+
+    #[test]
+    fn a_kernel_short_of_memory_or_room_is_asked_again() {
+        let passing = [libc::EAGAIN, libc::EBUSY, libc::ENOMEM, libc::EINTR];
+        let passed = |errno: &i32| passes(&io::Error::from_raw_os_error(*errno));
+        assert!(passing.iter().all(passed));
+        assert!(!passed(&libc::EBADF));
     }
 }

@@ -76,15 +76,16 @@ impl Uring {
         if !self.listening {
             let entry = entry::listen(lane.bell(), self.rung.get());
             // SAFETY: the counter is dropped with the reactor, hence when no job is outstanding,
-            // hence when this read has ended. Where there is no room, the next wait tries again.
-            self.listening = unsafe { self.ring.push(entry, BELL) }.is_ok();
+            // hence when this read has ended.
+            unsafe { self.ring.push(entry, BELL) };
+            self.listening = true;
         }
     }
 
-    /// Has the ring end what waits on a file; false when there is no room for the request.
-    pub(super) fn cancel(&mut self, file: u32) -> bool {
+    /// Has the ring end what waits on a file.
+    pub(super) fn cancel(&mut self, file: u32) {
         // SAFETY: a cancellation names no memory.
-        unsafe { self.ring.push(entry::cancel(file), CANCEL) }.is_ok()
+        unsafe { self.ring.push(entry::cancel(file), CANCEL) };
     }
 
     /// Parts with a lane that has no threads left.
@@ -110,9 +111,7 @@ impl Uring {
             _ => entry::transfer(&job),
         };
         // SAFETY: the in-flight table owns the lease; see the head of this file.
-        if let Err(error) = unsafe { self.ring.push(entry, id.number()) } {
-            self.finish(id, Err(errno(&error)));
-        }
+        unsafe { self.ring.push(entry, id.number()) };
     }
 
     /// An image operation by a call of this thread.
@@ -304,5 +303,63 @@ mod tests {
         uring.wait(Sleep::UntilWork, &mut completions);
         assert_eq!(result(completions.pop()), Err(libc::ECANCELED));
         assert_eq!(pool.free(), 1);
+    }
+
+    /// An image and an operation on it that no one answers, as if its disk hung.
+    fn hung(uring: &mut Uring) -> Id {
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let slot = uring.add_cached_image(file.into()).unwrap();
+        let (file, _) = uring.files.admit(slot, Verb::Sync).unwrap();
+        let token = Token {
+            owner: 0,
+            layer: 0,
+            tag: 0,
+        };
+        let submission = Submission {
+            slot,
+            verb: Verb::Sync,
+            offset: 0,
+            lease: None,
+            range: 0..0,
+            token,
+        };
+        let stage = Stage::Transfer;
+        uring.in_flight.insert(Operation {
+            submission,
+            file,
+            stage,
+        })
+    }
+
+    #[test]
+    fn a_lane_used_again_after_cooling_makes_the_reactor_warm_again() {
+        let mut uring = Uring::new(Config::default()).unwrap();
+        let id = hung(&mut uring);
+        uring.cool();
+        assert!(!uring.is_warm());
+        // The ring's late answer to what was in it when the process cooled down.
+        uring.image_returned(id, Err(libc::EAGAIN));
+        assert!(uring.is_warm());
+        uring.wait(Sleep::UntilWork, &mut Vec::new());
+        uring.cool();
+        assert!(!uring.is_warm());
+    }
+
+    #[test]
+    fn a_reactor_given_up_does_not_wait_for_a_disk_that_hangs() {
+        let mut uring = Uring::new(Config::default()).unwrap();
+        hung(&mut uring);
+        uring.abandon();
+    }
+
+    #[test]
+    fn a_reactor_given_up_lets_go_of_the_files_at_rest() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut uring = Uring::new(Config::default()).unwrap();
+        hung(&mut uring);
+        uring.add_stream(reader.into()).unwrap();
+        uring.abandon();
+        let refused = writer.write(b"a").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe);
     }
 }

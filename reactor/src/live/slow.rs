@@ -7,7 +7,8 @@
 //! costs more than most misses.
 //!
 //! Invariant: every job comes back exactly once. A thread stuck in a hung disk keeps its job and
-//! nothing else; the other threads go on, and one file cannot occupy all of them.
+//! nothing else; the other threads go on. The last of them work only on files that no other works
+//! on, so three disks that hang leave a thread for a fourth.
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
@@ -25,8 +26,9 @@ use super::job::Job;
 /// Helper threads of one reactor, and so of a process, which has one reactor: enough to keep a
 /// queue of an SSD from draining, few enough that 1,000 busy processes stay below pid_max 32,768.
 const HELPERS_MAX: usize = 8;
-/// Of these, how many may work on one file at once, so that a hung disk leaves some to others.
-const HELPERS_PER_FILE: u8 = 6;
+/// When so many are at work, the others take only jobs of files that nobody works on: each disk
+/// that hangs then costs one more, and not all that are left.
+const HELPERS_SHARED: usize = 5;
 /// A finished job and its result: bytes moved, or errno.
 pub(super) type Done = (Id, Result<usize, i32>);
 
@@ -37,6 +39,8 @@ pub(super) struct SlowLane {
     shared: Arc<Shared>,
     /// Jobs given and not yet taken back.
     outstanding: usize,
+    /// Told to end, and not used since.
+    cooling: bool,
     /// Empty between two calls; trades places with the list that the threads fill, so that neither
     /// is made anew each time.
     taken: Vec<Done>,
@@ -57,7 +61,8 @@ struct State {
     alive: usize,
     /// Threads that find nothing to do end.
     leaving: bool,
-    /// How many threads work on each file, by its index.
+    /// How many threads do a job, and how many on each file, by its index.
+    at_work: usize,
     busy: Vec<u8>,
 }
 
@@ -70,6 +75,7 @@ impl SlowLane {
             idle: 0,
             alive: 0,
             leaving: false,
+            at_work: 0,
             busy: vec![0; files],
         };
         let shared = Shared {
@@ -82,6 +88,7 @@ impl SlowLane {
             helpers: Vec::new(),
             shared: Arc::new(shared),
             outstanding: 0,
+            cooling: false,
             taken: Vec::new(),
         })
     }
@@ -104,10 +111,11 @@ impl SlowLane {
     /// thread creation does, and only when there is no thread at all to do the job later.
     pub(super) fn give(&mut self, job: Job) -> io::Result<()> {
         let mut state = self.shared.lock();
-        state.leaving = false;
+        (state.leaving, self.cooling) = (false, false);
+        let wants_helper = state.wants_helper(&job);
         state.queue.push_back(job);
         state.make_room(self.outstanding + 1);
-        if state.queue.len() > state.idle && state.alive < HELPERS_MAX {
+        if wants_helper {
             self.helpers.retain_mut(|helper| !helper.has_ended());
             match Helper::start(&self.shared) {
                 Ok(helper) => {
@@ -143,6 +151,7 @@ impl SlowLane {
     /// then. Busy ones end when they find nothing more to do.
     pub(super) fn cool(&mut self) -> bool {
         self.shared.lock().leaving = true;
+        self.cooling = true;
         self.shared.count(1);
         self.shared.work.notify_all();
         if self.outstanding == 0 {
@@ -153,7 +162,12 @@ impl SlowLane {
 
     /// Whether [`SlowLane::cool`] found jobs outstanding, and all have come back since.
     pub(super) fn is_cold(&self) -> bool {
-        self.outstanding == 0 && self.shared.lock().leaving
+        self.outstanding == 0 && self.cooling
+    }
+
+    /// Whether [`SlowLane::cool`] was called, and no job was given since.
+    pub(super) fn is_cooling(&self) -> bool {
+        self.cooling
     }
 }
 
@@ -189,6 +203,7 @@ impl Shared {
 
     fn finish(&self, job: &Job, result: Result<usize, i32>) {
         let mut state = self.lock();
+        state.at_work -= 1;
         if let Some(busy) = state.busy.get_mut(job.file as usize) {
             *busy -= 1;
         }
@@ -222,13 +237,35 @@ impl State {
         self.done.reserve(results.saturating_sub(self.done.len()));
     }
 
-    /// The first job whose file has not its share of threads yet.
+    /// Whether a job about to be queued needs one more thread, and may have it.
+    fn wants_helper(&self, job: &Job) -> bool {
+        let of_another = |queued: &Job| queued.file != job.file;
+        if self.busy(job) == 0 && self.queue.iter().all(of_another) {
+            // A thread that is idle takes such a job before any other.
+            let unserved = self.queue.iter().filter(|queued| self.busy(queued) == 0);
+            return unserved.count() >= self.idle && self.alive < HELPERS_MAX;
+        }
+        self.queue.len() >= self.idle && self.alive < HELPERS_SHARED
+    }
+
+    /// The first job of a file that nobody works on; or else the first of all, unless the threads
+    /// that are left are kept for other files.
     fn take_job(&mut self) -> Option<Job> {
-        let share_left = |job: &Job| self.busy.get(job.file as usize) < Some(&HELPERS_PER_FILE);
-        let position = self.queue.iter().position(share_left)?;
+        let unserved = self.queue.iter().position(|job| self.busy(job) == 0);
+        let position = match unserved {
+            Some(position) => position,
+            None if self.at_work < HELPERS_SHARED => 0,
+            None => return None,
+        };
         let job = self.queue.remove(position)?;
+        self.at_work += 1;
         *self.busy.get_mut(job.file as usize)? += 1;
         Some(job)
+    }
+
+    /// How many threads work on the file of a job.
+    fn busy(&self, job: &Job) -> u8 {
+        self.busy.get(job.file as usize).copied().unwrap_or(0)
     }
 }
 

@@ -11,20 +11,25 @@ use super::*;
 use crate::live::inflight::{InFlight, Operation, Stage};
 use crate::{Pool, Slot, Submission, Token, Verb};
 
-/// Two pipes, file 0 and file 1, and a lane for them.
+/// Some pipes, files from 0 up, and a lane for them.
 struct Bench {
     lane: SlowLane,
     table: InFlight,
-    pipes: [(PipeReader, PipeWriter); 2],
+    pipes: Vec<(PipeReader, PipeWriter)>,
     pool: Pool,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::of(2)
+    }
+
+    fn of(files: usize) -> Self {
+        let pipes = std::iter::repeat_with(|| io::pipe().unwrap());
         Self {
-            lane: SlowLane::new(2).unwrap(),
+            lane: SlowLane::new(files).unwrap(),
             table: InFlight::with_capacity(0),
-            pipes: [io::pipe().unwrap(), io::pipe().unwrap()],
+            pipes: pipes.take(files).collect(),
             pool: Pool::new(64, 4096).unwrap(),
         }
     }
@@ -101,12 +106,48 @@ fn a_file_that_hangs_does_not_keep_others_waiting() {
 }
 
 #[test]
-fn there_are_never_more_helpers_than_the_bound() {
+fn three_files_that_hang_do_not_keep_a_fourth_waiting() {
+    let mut bench = Bench::of(4);
+    (0..3).for_each(|file| (0..10).for_each(|_| bench.give(file)));
+    (0..10).for_each(|_| bench.give(3));
+    bench.feed(3, 10);
+    assert_eq!(bench.collect(10), [3; 10]);
+    (0..3).for_each(|file| bench.feed(file, 10));
+    assert_eq!(bench.collect(30).len(), 30);
+    assert!(bench.lane.cool());
+}
+
+#[test]
+fn seven_files_that_hang_with_one_job_each_do_not_keep_an_eighth_waiting() {
+    let mut bench = Bench::of(8);
+    (0..8).for_each(|file| bench.give(file));
+    bench.feed(7, 1);
+    assert_eq!(bench.collect(1), [7]);
+    (0..7).for_each(|file| bench.feed(file, 1));
+    assert_eq!(bench.collect(7).len(), 7);
+    assert!(bench.lane.cool());
+}
+
+#[test]
+fn a_lane_is_cooling_until_it_is_used_again() {
     let mut bench = Bench::new();
-    (0..20).for_each(|job| bench.give(job % 2));
+    bench.give(0);
+    assert!(!bench.lane.is_cooling());
+    bench.lane.cool();
+    assert!(bench.lane.is_cooling());
+    bench.give(0);
+    assert!(!bench.lane.is_cooling());
+    bench.feed(0, 2);
+    bench.collect(2);
+    assert!(bench.lane.cool());
+}
+
+#[test]
+fn there_are_never_more_helpers_than_the_bound() {
+    let mut bench = Bench::of(10);
+    (0..20).for_each(|job| bench.give(job % 10));
     assert_eq!(bench.lane.helpers.len(), HELPERS_MAX);
-    bench.feed(0, 10);
-    bench.feed(1, 10);
+    (0..10).for_each(|file| bench.feed(file, 2));
     bench.collect(20);
     assert!(bench.lane.cool());
 }
