@@ -25,6 +25,9 @@ use crate::cli::place::{PlatformArg, state_dir};
 use crate::error::{Doing as _, Exit, Failure};
 use crate::{malloc, signals, stats};
 
+/// Files of a process that are no images: events, xenstore, signals, the broker's bell.
+const STREAMS: u32 = 4;
+
 /// Serves one guest until it is gone or the process is told to stop.
 pub fn run(platform: &PlatformArg, args: &VmArgs) -> Result<(), Failure> {
     Process::prepare(platform, args)?.run(serve)
@@ -56,7 +59,7 @@ impl Process<LiveImages> {
         let domid = DomId(args.domid);
         let signals = signals::descriptor().doing(|| "block signals".into())?;
         let (mut xen, descriptors) = attach(platform, domid)?;
-        let mut reactor = Uring::new(Config::default()).doing(|| "start".into())?;
+        let mut reactor = Uring::new(tables()).doing(|| "start".into())?;
         let mut connection = listen(&mut reactor, descriptors, signals)?;
         let uuid = identity::uuid(&mut reactor, &mut connection, &mut *xen.events, domid)?;
         let dir = claim::vm_dir(&state_dir(platform), &uuid)?;
@@ -95,10 +98,12 @@ impl<I: Images<Uring>> Process<I> {
         vm.start(&mut reactor);
         let served = serve(&mut vm, &mut reactor);
         vm.finish(&mut reactor);
-        if matches!(served, Err(Ended::Abandoned(_))) {
-            // Whoever drops these waits for the disk, and the operator has asked twice: the kernel
-            // takes them back, each page when it is done with it.
-            std::mem::forget((vm, reactor));
+        if served.is_err() {
+            // Whoever drops these waits for the disk, or for an image being opened, and nobody
+            // could end that wait, for signals are blocked: the kernel takes them back, each page
+            // when it is done with it.
+            std::mem::forget(vm);
+            reactor.abandon();
         }
         // In this order: whoever waits for the claim puts its own page where ours is.
         drop(self.stats);
@@ -117,6 +122,14 @@ pub fn serve<I: Images<Uring>>(vm: &mut Vm<Uring, I>, reactor: &mut Uring) -> Re
             Turn::Done => return Ok(()),
         };
         reactor.wait(sleep, &mut completions);
+    }
+}
+
+/// Tables with room for every file that a process may have.
+fn tables() -> Config {
+    Config {
+        files: STREAMS + u32::try_from(DEVICES_MAX).unwrap_or(u32::MAX),
+        ..Config::default()
     }
 }
 

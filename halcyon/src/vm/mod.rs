@@ -21,6 +21,7 @@ use xenstore::{BatchId, Client};
 
 use crate::broker::Image;
 use crate::cli::args::KindArg;
+use cooling::Cooling;
 use counters::Counters;
 use devices::Devices;
 use streams::Streams;
@@ -28,6 +29,7 @@ use tree::Tree;
 
 mod answers;
 pub mod claim;
+mod cooling;
 pub mod counters;
 pub mod devices;
 mod dispatch;
@@ -127,8 +129,7 @@ pub struct Vm<R: Reactor, I: Images<R>> {
     phase: Phase,
     is_gone: bool,
     is_stopping: bool,
-    /// A device has worked since the last cool-down.
-    is_warm: bool,
+    cooling: Cooling,
     /// Told of each cool-down.
     cooled: fn(),
     reactor: std::marker::PhantomData<fn(&mut R)>,
@@ -174,7 +175,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             phase: Phase::Serving,
             is_gone: false,
             is_stopping: false,
-            is_warm: false,
+            cooling: Cooling::default(),
             cooled,
             reactor: std::marker::PhantomData,
             platform,
@@ -244,15 +245,13 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         self.phase == Phase::Closing && self.devices.is_empty() && self.images.pending() == 0
     }
 
-    /// Gives back what only a busy process needs, once the last device has cooled down.
+    /// Gives back what only a busy process needs, where it is time for that.
     fn cool_down(&mut self, reactor: &mut R) {
         let is_cool = self.devices.iter().all(|entry| entry.device.is_cool());
-        if is_cool && self.is_warm {
-            reactor.cool();
+        if self.cooling.turn(reactor, is_cool) {
             self.streams.cool();
             (self.cooled)();
         }
-        self.is_warm = !is_cool;
     }
 
     fn count(&mut self, reactor: &mut R) {
