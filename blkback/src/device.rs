@@ -18,7 +18,7 @@ use xenstore::{BadPath, Batch, BatchId, Client, Reply, StoreError};
 
 use crate::config::{Description, Invalid, Mode};
 use crate::report::Refusal;
-use crate::stats::Stats;
+use crate::stats::{Counts, Stats};
 use crate::store::Nodes;
 use crate::worker::{Hands, Turn, Worker};
 
@@ -147,6 +147,18 @@ impl Device {
     /// Which device this is.
     pub fn id(&self) -> &DeviceId {
         &self.id
+    }
+
+    /// What the device is made of, in the toolstack's words, once it has been read and made sense.
+    #[must_use]
+    pub fn description(&self) -> Option<&Description> {
+        self.description.as_ref()?.as_ref().ok()
+    }
+
+    /// What it has served so far: a few loads, no system call.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.stats.counts()
     }
 
     /// Something in the store may have changed: an event of one of this device's watches, or the

@@ -56,4 +56,5 @@ pub mod worker;
 pub use config::Mode;
 pub use device::{Ask, Context, Device, DeviceId};
 pub use report::Refusal;
+pub use stats::Counts;
 pub use worker::Turn;

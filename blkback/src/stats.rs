@@ -22,6 +22,29 @@ const DEVICE_BURST: u32 = 5;
 /// After which one more may pass.
 const LOG_INTERVAL_NS: Nanos = 10_000_000_000;
 
+/// What a device has served so far, for those who report it elsewhere in their own words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Reads that succeeded.
+    pub reads: u64,
+    /// Writes that succeeded.
+    pub writes: u64,
+    /// Flushes that succeeded.
+    pub flushes: u64,
+    /// Bytes that reads gave to the guest.
+    pub read_bytes: u64,
+    /// Bytes that writes took from the guest.
+    pub write_bytes: u64,
+    /// How long the reads took together, from take to put.
+    pub read_ns: u64,
+    /// How long the writes took together.
+    pub write_ns: u64,
+    /// How long the flushes took together.
+    pub flush_ns: u64,
+    /// Requests that the storage failed.
+    pub disk_errors: u64,
+}
+
 /// Rows of one operation.
 struct Served {
     requests: Counter,
@@ -93,6 +116,21 @@ impl Stats {
             connects: b.counter("connects"),
             corrupt_rings: b.counter("corrupt_rings"),
             _block: builder.publish(),
+        }
+    }
+
+    /// What was served so far.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            reads: self.read.requests.get(),
+            writes: self.write.requests.get(),
+            flushes: self.flush.requests.get(),
+            read_bytes: self.read_bytes.get(),
+            write_bytes: self.write_bytes.get(),
+            read_ns: self.read.latency.sum_ns(),
+            write_ns: self.write.latency.sum_ns(),
+            flush_ns: self.flush.latency.sum_ns(),
+            disk_errors: self.disk_errors.get(),
         }
     }
 

@@ -130,6 +130,12 @@ impl Histogram {
         }
     }
 
+    /// All durations together, wrapping.
+    #[must_use]
+    pub fn sum_ns(&self) -> u64 {
+        self.word(HISTOGRAM_SUM).load(Ordering::Relaxed)
+    }
+
     fn word(&self, index: usize) -> &AtomicU64 {
         self.claim.at(self.word.saturating_add(index))
     }

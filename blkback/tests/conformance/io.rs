@@ -28,6 +28,22 @@ fn a_write_brings_the_guest_to_the_disk() {
 }
 
 #[test]
+fn a_device_tells_what_it_is_made_of_and_what_it_served() {
+    let mut host = Host::connected();
+    let write = host.write_request(1, 16, 0xab);
+    assert_eq!(host.status(&write), Status::OKAY);
+    assert_eq!(host.status(&flush(2)), Status::OKAY);
+    assert!(host.serves());
+    let counts = host.device.counts();
+    assert_eq!((counts.reads, counts.read_bytes), (1, 4096));
+    assert_eq!((counts.writes, counts.write_bytes), (1, 4096));
+    assert_eq!((counts.flushes, counts.disk_errors), (1, 0));
+    let description = host.device.description().expect("a device that serves");
+    assert_eq!(description.params, "raw:/images/a.img");
+    host.end();
+}
+
+#[test]
 fn eleven_pages_travel_in_their_order() {
     let mut host = Host::connected();
     let pages: Vec<_> = (0..11).map(|byte| host.guest.lend_filled(byte)).collect();
