@@ -75,6 +75,9 @@ pub const CLAIMS: &[(&str, Claim)] = named![
     streams::a_send_reaches_the_other_end,
     streams::a_receive_ends_with_nothing_when_the_peer_is_gone,
     streams::closing_cancels_a_waiting_receive,
+    streams::readiness_is_told_and_takes_nothing,
+    streams::a_peer_that_is_gone_makes_its_stream_ready,
+    streams::closing_cancels_a_wait_for_readiness,
     time::deadlines_fire_once_and_in_order,
     time::a_deadline_set_again_replaces_the_first,
     time::a_cancelled_deadline_does_not_fire,
@@ -125,6 +128,18 @@ fn submit(
 
 fn submit_sync(subject: &mut dyn Subject, slot: Slot) {
     let (verb, lease, range, token) = (Verb::Sync, None, 0..0, token(u32::MAX));
+    subject.reactor().submit(Submission {
+        slot,
+        verb,
+        offset: 0,
+        lease,
+        range,
+        token,
+    });
+}
+
+fn submit_ready(subject: &mut dyn Subject, slot: Slot, tag: u32) {
+    let (verb, lease, range, token) = (Verb::Ready, None, 0..0, token(tag));
     subject.reactor().submit(Submission {
         slot,
         verb,

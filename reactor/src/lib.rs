@@ -55,6 +55,9 @@ pub enum Verb {
     Receive,
     /// Write to a stream. May complete short; the submitter sends the rest.
     Send,
+    /// Waits until a [`Verb::Receive`] of the stream, or an accept where it listens, would have
+    /// something to do, and completes with 0. Takes nothing from the stream and needs no lease.
+    Ready,
 }
 
 /// One operation, owned by the reactor until it comes back in a [`Completion`].
@@ -64,9 +67,9 @@ pub struct Submission {
     pub slot: Slot,
     /// Do what.
     pub verb: Verb,
-    /// Where in the file, in bytes; ignored by [`Verb::Receive`], [`Verb::Send`], [`Verb::Sync`].
+    /// Where in the file, in bytes; ignored by all but [`Verb::ReadAt`] and [`Verb::WriteAt`].
     pub offset: u64,
-    /// The memory lent for it; `None` for [`Verb::Sync`] alone.
+    /// The memory lent for it; `None` for [`Verb::Sync`] and [`Verb::Ready`] alone.
     pub lease: Option<Lease>,
     /// Which bytes of the lease.
     pub range: Range<usize>,
@@ -82,7 +85,7 @@ impl Submission {
             Some(lease) => {
                 self.range.start <= self.range.end && self.range.end <= lease.slice().len()
             }
-            None => self.verb == Verb::Sync,
+            None => matches!(self.verb, Verb::Sync | Verb::Ready),
         };
         if within { Ok(()) } else { Err(libc::EINVAL) }
     }
@@ -156,7 +159,7 @@ pub trait Reactor {
 
     /// Lets go of a file: empties the fixed-file slot, then closes the descriptor, so that its
     /// locks are gone when this returns. Operations on disk images must have come back before; a
-    /// [`Verb::Receive`] still waiting comes back with `ECANCELED`.
+    /// [`Verb::Receive`] or [`Verb::Ready`] still waiting comes back with `ECANCELED`.
     fn close(&mut self, slot: Slot);
 
     /// Gives back what only a busy period needs: idle helper threads of the slow lane. Called

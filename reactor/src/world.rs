@@ -133,7 +133,8 @@ impl World {
     /// Ends every stream operation on `slot`, in order of submission.
     fn cancel_streams(&mut self, slot: Slot) {
         let streams = |submission: &Submission| {
-            submission.slot == slot && matches!(submission.verb, Verb::Receive | Verb::Send)
+            let waits = matches!(submission.verb, Verb::Receive | Verb::Send | Verb::Ready);
+            submission.slot == slot && waits
         };
         let cancelled: Vec<OpId> = self
             .pending()

@@ -1,6 +1,6 @@
 //! Claims about streams.
 
-use super::{Subject, collect, contents, fill, pool, result, submit, token, waited};
+use super::{Subject, collect, contents, fill, pool, result, submit, submit_ready, token, waited};
 use crate::{Sleep, Submission, Verb};
 
 pub(super) fn a_receive_waits_for_what_arrives(subject: &mut dyn Subject) {
@@ -59,4 +59,34 @@ pub(super) fn closing_cancels_a_waiting_receive(subject: &mut dyn Subject) {
     );
     subject.arrive(second, b"!");
     assert_eq!(result(&collect(subject, 1)[0]), Ok(1));
+}
+
+pub(super) fn readiness_is_told_and_takes_nothing(subject: &mut dyn Subject) {
+    let (stream, pool) = (subject.stream(), pool(1));
+    submit_ready(subject, stream, 1);
+    subject.proceed();
+    assert!(waited(subject, Sleep::No).is_empty());
+    subject.arrive(stream, b"abc");
+    assert_eq!(result(&collect(subject, 1)[0]), Ok(0));
+    submit_ready(subject, stream, 2);
+    assert_eq!(result(&collect(subject, 1)[0]), Ok(0));
+    submit(subject, stream, Verb::Receive, 0, pool.lease(), 3);
+    let ended = collect(subject, 1);
+    assert_eq!(contents(&ended[0])[..3], *b"abc");
+}
+
+pub(super) fn a_peer_that_is_gone_makes_its_stream_ready(subject: &mut dyn Subject) {
+    let stream = subject.stream();
+    submit_ready(subject, stream, 1);
+    subject.depart(stream);
+    assert_eq!(result(&collect(subject, 1)[0]), Ok(0));
+}
+
+pub(super) fn closing_cancels_a_wait_for_readiness(subject: &mut dyn Subject) {
+    let stream = subject.stream();
+    submit_ready(subject, stream, 1);
+    subject.proceed();
+    assert!(waited(subject, Sleep::No).is_empty());
+    subject.reactor().close(stream);
+    assert_eq!(result(&collect(subject, 1)[0]), Err(libc::ECANCELED));
 }

@@ -21,7 +21,7 @@ const AT_POSITION: u64 = u64::MAX;
 pub(super) fn transfer(job: &Job) -> Entry {
     let (offset, flags) = match job.verb {
         Verb::ReadAt | Verb::WriteAt | Verb::Sync => (job.offset, libc::RWF_NOWAIT),
-        Verb::Receive | Verb::Send => (AT_POSITION, 0),
+        Verb::Receive | Verb::Send | Verb::Ready => (AT_POSITION, 0),
     };
     let (file, start, len) = (Fixed(job.file), job.start, job.len_bytes);
     if matches!(job.verb, Verb::WriteAt | Verb::Send) {

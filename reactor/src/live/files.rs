@@ -26,7 +26,7 @@ pub(super) enum Kind {
 impl Kind {
     /// Whether `verb` means something on such a file.
     fn takes(self, verb: Verb) -> bool {
-        (self == Kind::Stream) == matches!(verb, Verb::Receive | Verb::Send)
+        (self == Kind::Stream) == matches!(verb, Verb::Receive | Verb::Send | Verb::Ready)
     }
 }
 

@@ -38,10 +38,14 @@ impl Uring {
             Err(errno) => return self.ended.push(submission.ended(Err(errno))),
         };
         let verb = submission.verb;
+        let stage = match verb {
+            Verb::Ready => Stage::Readiness,
+            _ => Stage::Transfer,
+        };
         let id = self.in_flight.insert(Operation {
             submission,
             file,
-            stage: Stage::Transfer,
+            stage,
         });
         match (kind, verb) {
             (_, Verb::Sync) => {
@@ -149,6 +153,8 @@ impl Uring {
         };
         match (operation.submission.verb, operation.stage) {
             (Verb::ReadAt | Verb::WriteAt | Verb::Sync, _) => self.image_returned(id, result),
+            // What the ring says of a file that is ready is a mask of events.
+            (Verb::Ready, _) => self.finish(id, result.map(|_| 0)),
             (_, Stage::Transfer) => self.stream_returned(id, result),
             (_, Stage::Readiness) if result.is_err() => self.finish(id, result),
             // Done by a call and not by the ring again: there are kernels where a file can be

@@ -108,6 +108,10 @@ fn outcome(
             lease?.write_slice(&bytes, range.start).unwrap();
             (moved > 0 || peer.gone).then_some(moved)
         }
+        Verb::Ready => {
+            let peer = &peers[&slot];
+            (!peer.arriving.is_empty() || peer.gone).then_some(0)
+        }
         Verb::Send => {
             let mut bytes = vec![0; range.len()];
             lease?.read_slice(&mut bytes, range.start).unwrap();

@@ -53,7 +53,7 @@ impl Drive {
             Verb::ReadAt => self.read(operation, len),
             Verb::WriteAt => self.write(operation, len),
             Verb::Sync => Some(0),
-            Verb::Receive | Verb::Send => None,
+            Verb::Receive | Verb::Send | Verb::Ready => None,
         };
         told.map_or(moved.ok_or(libc::EINVAL), Err)
     }

@@ -176,8 +176,10 @@ impl Running {
         for (id, operation) in self.files.pending() {
             match operation.verb {
                 Verb::Send => all.push(Possible::Stream(id)),
-                Verb::Receive if self.has_input(operation.slot) => all.push(Possible::Stream(id)),
-                Verb::Receive => {}
+                Verb::Receive | Verb::Ready if self.has_input(operation.slot) => {
+                    all.push(Possible::Stream(id));
+                }
+                Verb::Receive | Verb::Ready => {}
                 Verb::ReadAt | Verb::WriteAt | Verb::Sync => all.push(Possible::Drive(id)),
             }
         }
@@ -201,6 +203,7 @@ impl Running {
         let most = usize::try_from(1 + rng.below(PIECE_BYTES)).unwrap_or(1);
         let moved = match operation.verb {
             Verb::Send => send(host, self.store, operation, most),
+            Verb::Ready => 0,
             _ if operation.slot == self.events => {
                 self.rung = false;
                 fill(operation, &1u64.to_ne_bytes())
