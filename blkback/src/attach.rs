@@ -50,6 +50,7 @@ impl Device {
 
     /// Lets the image go; nothing may be in flight.
     pub(crate) fn close_disk(&mut self, cx: &mut Context<'_>) {
+        self.promised = None;
         if let Some(mut disk) = self.disk.take() {
             disk.close(cx.reactor);
         }

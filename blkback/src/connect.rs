@@ -8,10 +8,11 @@
 //! no port bound; and no ring is attached before that.
 
 use abi::io::xenbus::XenbusState;
+use disk::Geometry;
 use xenstore::StoreError;
 use xenstore::xenbus::{self, Action, Event};
 
-use crate::device::{Ask, Context, Device, Sent};
+use crate::device::{Ask, Context, Device, LockBy, Sent};
 use crate::report::Refusal;
 use crate::store::{Look, Replies, readable};
 
@@ -171,13 +172,18 @@ impl Device {
     }
 
     fn prepare(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
-        if self.disk.is_some() {
+        if self.geometry().is_some() {
             return self.act(
                 cx,
                 seen,
                 xenbus::next(seen.ours, seen.theirs, Event::Prepared),
             );
         }
+        self.open(cx, LockBy::Connect);
+    }
+
+    /// Has the image opened, unless that is under way.
+    fn open(&mut self, cx: &mut Context<'_>, lock_by: LockBy) {
         match &self.description {
             _ if self.opening => {}
             Some(Ok(description)) => {
@@ -185,6 +191,7 @@ impl Device {
                 self.asked = Some(Ask::OpenImage {
                     params,
                     mode: description.mode,
+                    lock_by,
                 });
                 self.opening = true;
             }
@@ -197,8 +204,14 @@ impl Device {
         }
     }
 
+    /// What the disk says of itself, or will say.
+    fn geometry(&self) -> Option<Geometry> {
+        let open = self.disk.as_ref().map(|disk| disk.geometry());
+        open.or(self.promised)
+    }
+
     fn switch(&mut self, cx: &mut Context<'_>, state: XenbusState) {
-        let geometry = self.disk.as_ref().map(|disk| disk.geometry());
+        let geometry = self.geometry();
         let batch = match (state, geometry, &self.description) {
             (XenbusState::INIT_WAIT, Some(geometry), _) => self.nodes.init_wait(&geometry),
             (XenbusState::CONNECTED, Some(geometry), Some(Ok(description))) => {
@@ -259,10 +272,11 @@ impl Device {
     }
 
     /// Attaches to the frontend's ring, unless requests of the last connection are still in the
-    /// disk: those must not meet the ones of a new connection.
+    /// disk: those must not meet the ones of a new connection. The image comes first, for its lock
+    /// may be with the process of another domain until now.
     fn attach(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
         if self.disk.is_none() {
-            return self.prepare(cx, seen);
+            return self.open(cx, LockBy::Now);
         }
         match &self.worker {
             Some(worker) if worker.port().is_none() => return,

@@ -11,7 +11,7 @@ use std::fmt;
 
 use abi::io::xenbus::XenbusState;
 use abi::{DomId, Port};
-use disk::Disk;
+use disk::{Disk, Geometry};
 use reactor::{Completion, Reactor};
 use xen::Platform;
 use xenstore::{BadPath, Batch, BatchId, Client, Reply, StoreError};
@@ -58,7 +58,28 @@ pub enum Ask {
         params: String,
         /// Whether the guest may write.
         mode: Mode,
+        /// When its lock is needed.
+        lock_by: LockBy,
     },
+}
+
+/// When a device needs the lock of its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockBy {
+    /// Once the frontend connects: where a process that serves another domain of the same VM still
+    /// has it, [`Medium::Promised`] will do.
+    Connect,
+    /// The frontend is there: wait for it.
+    Now,
+}
+
+/// What an [`Ask::OpenImage`] brought.
+pub enum Medium {
+    /// The image, locked.
+    Disk(Box<dyn Disk>),
+    /// What its disk will say of itself. Its lock is still another domain's, of the same VM: that
+    /// one reboots or migrates away, and passes it on.
+    Promised(Geometry),
 }
 
 /// See the head of this file.
@@ -70,6 +91,8 @@ pub struct Device {
     pub(crate) description: Option<Result<Description, Invalid>>,
     // wiring
     pub(crate) disk: Option<Box<dyn Disk>>,
+    /// In its place, as long as its lock is another domain's.
+    pub(crate) promised: Option<Geometry>,
     pub(crate) worker: Option<Worker>,
     // state
     pub(crate) under_way: Option<(BatchId, Sent)>,
@@ -127,6 +150,7 @@ impl Device {
             owner,
             description: None,
             disk: None,
+            promised: None,
             worker: None,
             under_way: None,
             dirty: false,
@@ -199,11 +223,15 @@ impl Device {
     }
 
     /// The end of an [`Ask::OpenImage`].
-    pub fn opened(&mut self, cx: &mut Context<'_>, image: Result<Box<dyn Disk>, Refusal>) {
+    pub fn opened(&mut self, cx: &mut Context<'_>, image: Result<Medium, Refusal>) {
         self.opening = false;
         match image {
-            Ok(mut disk) if self.leaving || self.finished => disk.close(cx.reactor),
-            Ok(disk) => self.disk = Some(disk),
+            Ok(Medium::Disk(mut disk)) if self.leaving || self.finished => disk.close(cx.reactor),
+            Ok(Medium::Disk(disk)) => {
+                self.promised = None;
+                self.disk = Some(disk);
+            }
+            Ok(Medium::Promised(geometry)) => self.promised = Some(geometry),
             Err(refusal) => self.refuse(cx, refusal),
         }
         self.poke(cx);

@@ -54,7 +54,7 @@ mod wire;
 pub mod worker;
 
 pub use config::Mode;
-pub use device::{Ask, Context, Device, DeviceId};
+pub use device::{Ask, Context, Device, DeviceId, LockBy, Medium};
 pub use report::Refusal;
 pub use stats::Counts;
 pub use worker::Turn;

@@ -97,6 +97,13 @@ fn sleep(fd: BorrowedFd<'_>, mode: Mode, limit: Duration) -> io::Result<bool> {
     }
 }
 
+/// Whether a process holds the image so that it stands in the way of `mode`. One that cannot be
+/// looked at does not.
+#[must_use]
+pub fn is_held_by(pid: u32, fd: BorrowedFd<'_>, mode: Mode) -> bool {
+    holder::is_held_by(pid, fd, mode)
+}
+
 fn held(fd: BorrowedFd<'_>, mode: Mode) -> LockError {
     LockError::Held(holder::find(fd, mode))
 }

@@ -89,6 +89,19 @@ fn the_holder_is_named_in_one_line() {
 }
 
 #[test]
+fn a_process_is_asked_about_alone() {
+    let scratch = Scratch::new();
+    let (first, second) = two(&scratch);
+    let held = |mode| lock::is_held_by(std::process::id(), second.as_fd(), mode);
+    assert!(!held(Mode::Exclusive));
+    take(&first, Mode::Shared).unwrap();
+    assert!(held(Mode::Exclusive));
+    assert!(!held(Mode::Shared));
+    // Process 1 has no image open, and mostly may not even be looked at.
+    assert!(!lock::is_held_by(1, second.as_fd(), Mode::Exclusive));
+}
+
+#[test]
 fn a_holder_that_nobody_can_see_is_said_to_be_one() {
     let line = LockError::Held(None).to_string();
     assert!(

@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 use abi::{SECTOR_SIZE, Sector};
+use blkback::Medium;
 use disk::{Disk, Done, Geometry, Op, OpKind, Submitted};
 use halcyon::broker::Image;
 use halcyon::vm::live::{self, LiveImages, Process};
@@ -36,7 +37,10 @@ impl Images<Uring> for Flipping {
 
     fn opened(&mut self, reactor: &mut Uring) -> Option<Opened> {
         let (owner, opened) = self.0.opened(reactor)?;
-        let flipped = |disk| -> Box<dyn Disk> { Box::new(Flipped(disk)) };
+        let flipped = |medium| match medium {
+            Medium::Disk(disk) => Medium::Disk(Box::new(Flipped(disk))),
+            promised @ Medium::Promised(_) => promised,
+        };
         Some((owner, opened.map(flipped)))
     }
 

@@ -1,8 +1,12 @@
 //! The broker: the one file where a path becomes a descriptor.
 //!
+//! A VM process that the host daemon has started asks the daemon to open ([`open_file`] runs there
+//! then); any other one opens itself.
+//!
 //! Opening, judging and locking an image may take long (a lock that a dying process still holds is
-//! waited for), so each image has a helper thread of its own, which ends with its answer. The
-//! answer waits in its job; a byte in a pipe that the reactor reads says that it is there.
+//! waited for, see [`lock`]), so each image has a helper thread of its own, which ends with its
+//! answer. The answer waits in its job; a byte in a pipe that the reactor reads says that it is
+//! there.
 //!
 //! It knows nothing of guests. Invariant: the broker keeps no copy of a descriptor it handed on,
 //! for a copy kept would be a lock never freed.
@@ -10,34 +14,47 @@
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use blkback::Refusal;
-use disk::lock;
-use disk::prepare::{OPEN_FLAGS, Prepared, prepare};
+use blkback::{DeviceId, LockBy, Refusal};
+use disk::prepare::OPEN_FLAGS;
 use disk::spec::ImageSpec;
 use reactor::live::helper::{Helper, Work};
+
+use lock::{Found, Siblings};
+
+mod asking;
+pub mod lock;
+pub mod socket;
+pub mod wire;
 
 /// An image to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// The device that asks: its owner number.
     pub owner: u16,
+    /// The device that asks, as xenstore names it.
+    pub device: DeviceId,
     /// `params` of the backend: `[FORMAT:]PATH`.
     pub params: String,
     /// Whether it is opened for reading alone.
     pub read_only: bool,
+    /// When its lock is needed.
+    pub lock_by: LockBy,
 }
 
-/// An answer: for whom, and the judged and locked image or one line why not.
-pub type Answer = (u16, Result<Prepared, Refusal>);
+/// An answer: for whom, and the judged image with its lock, or promised, or one line why not.
+pub type Answer = (u16, Result<Found, Refusal>);
 
 /// See the head of this file.
 pub struct Broker {
+    /// Where the host daemon opens images, if it does.
+    daemon: Option<Arc<Path>>,
     bell: Arc<PipeWriter>,
+    siblings: Arc<Siblings>,
     /// Images being opened, and those whose answer was not taken yet.
     jobs: Vec<Job>,
 }
@@ -51,18 +68,24 @@ struct Job {
 
 /// What the helper thread and the broker share.
 struct Opening {
+    daemon: Option<Arc<Path>>,
     image: Image,
+    siblings: Arc<Siblings>,
     answer: Mutex<Option<Answer>>,
     bell: Arc<PipeWriter>,
 }
 
 impl Broker {
     /// A broker with nothing to do, and what becomes readable with each answer. It has no thread.
-    pub fn new() -> io::Result<(Self, PipeReader)> {
+    /// Images are opened by the host daemon that listens at `daemon`, or else here; `siblings` may
+    /// pass locks on to us.
+    pub fn new(siblings: Siblings, daemon: Option<&Path>) -> io::Result<(Self, PipeReader)> {
         let (heard, bell) = io::pipe()?;
         Ok((
             Self {
+                daemon: daemon.map(Arc::from),
                 bell: Arc::new(bell),
+                siblings: Arc::new(siblings),
                 jobs: Vec::new(),
             },
             heard,
@@ -79,7 +102,9 @@ impl Broker {
     pub fn open(&mut self, image: Image) {
         let (answer, bell) = (Mutex::new(None), Arc::clone(&self.bell));
         let opening = Arc::new(Opening {
+            daemon: self.daemon.clone(),
             image,
+            siblings: Arc::clone(&self.siblings),
             answer,
             bell,
         });
@@ -104,7 +129,7 @@ impl Broker {
 }
 
 impl Opening {
-    fn answered(&self, result: Result<Prepared, Refusal>) {
+    fn answered(&self, result: Result<Found, Refusal>) {
         *self.lock() = Some((self.image.owner, result));
         // A pipe that is full has been heard already.
         drop((&*self.bell).write(b"."));
@@ -119,28 +144,38 @@ impl Work for Opening {
     const NAME: &CStr = c"halcyon-image";
 
     fn work(&self) {
-        self.answered(open(&self.image));
+        self.answered(open(self.daemon.as_deref(), &self.image, &self.siblings));
     }
 }
 
-/// Opens, judges and locks, in that order: a file that cannot be served must not be waited for.
-fn open(image: &Image) -> Result<Prepared, Refusal> {
+fn open(daemon: Option<&Path>, image: &Image, siblings: &Siblings) -> Result<Found, Refusal> {
     let spec = ImageSpec::parse(image.params.as_bytes())
         .map_err(|error| Refusal::new(Refusal::EINVAL, &error))?;
-    let file = open_path(&spec.path, image.read_only)
-        .map_err(|error| refused(&spec.path, errno(&error), &remedy(&error, image.read_only)))?;
-    let prepared = prepare(file.into(), &spec, image.read_only)
-        .map_err(|error| refused(&spec.path, Refusal::EINVAL, &error.to_string()))?;
-    for warning in &prepared.warnings {
-        tracing::warn!("{}: {warning}", spec.path.display());
+    let file = match daemon {
+        Some(socket) => asking::ask(socket, image)?,
+        None => open_file(&spec, image.read_only)?,
+    };
+    let found = lock::judge_and_lock(file, &spec, image.read_only, image.lock_by, siblings)
+        .map_err(|error| refused(&spec.path, error.errno(), &error.to_string()))?;
+    let path = spec.path.display();
+    match &found {
+        Found::Locked(prepared) => {
+            for warning in &prepared.warnings {
+                tracing::warn!("{path}: {warning}");
+            }
+        }
+        Found::Promised(_) => {
+            tracing::info!("{path}: another domain of this VM has it still: waited for on connect");
+        }
     }
-    lock::wait(
-        prepared.fd.as_fd(),
-        lock::Mode::of(image.read_only),
-        lock::LIMIT,
-    )
-    .map_err(|error| refused(&spec.path, libc::EBUSY, &error.to_string()))?;
-    Ok(prepared)
+    Ok(found)
+}
+
+/// Opens the file of an image. What it is, is judged by whoever serves it.
+pub fn open_file(spec: &ImageSpec, read_only: bool) -> Result<OwnedFd, Refusal> {
+    open_path(&spec.path, read_only)
+        .map(OwnedFd::from)
+        .map_err(|error| refused(&spec.path, errno(&error), &remedy(&error, read_only)))
 }
 
 fn open_path(path: &Path, read_only: bool) -> io::Result<File> {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use abi::{DomId, PAGE_SIZE, Sector};
-use blkback::Refusal;
+use blkback::{Medium, Refusal};
 use disk::{Disk, Geometry, Null, Op, OpKind, Ram};
 use halcyon::broker::Image;
 use halcyon::cli::args::KindArg;
@@ -204,7 +204,7 @@ impl Images<Uring> for Memory {
                 }
             },
         };
-        self.opened.push((image.owner, disk));
+        self.opened.push((image.owner, disk.map(Medium::Disk)));
     }
 
     fn complete(&mut self, _reactor: &mut Uring, _completion: Completion) {}

@@ -1,7 +1,7 @@
 //! The handshake: what is published when, and what the operator is told.
 
 use abi::io::blkif::Status;
-use blkback::{Ask, Mode, Refusal};
+use blkback::{Ask, LockBy, Mode, Refusal};
 
 use crate::support::{BACKEND, ERROR, FRONTEND, Host};
 
@@ -15,7 +15,8 @@ fn the_image_is_asked_for_before_init_wait() {
         host.asks,
         [Ask::OpenImage {
             params,
-            mode: Mode::ReadWrite
+            mode: Mode::ReadWrite,
+            lock_by: LockBy::Connect,
         }]
     );
     assert_eq!(host.backend("state").as_deref(), Some("1"));

@@ -16,11 +16,13 @@
 //! 12. Every number and text from the store has a bound.
 //! 13. Store events are merged, and never believed: the nodes are read.
 //! 14. At the end only our own state is written; a frontend that vanished is closed.
+//! 15. No request is taken, nor Connected published, before the image's lock is held.
 //!
 //! Every test ends with no grant mapped, no port bound, no request pending and no deadline set.
 
 mod any_bytes;
 mod connect;
+mod handover;
 mod hostile;
 mod io;
 mod keys;

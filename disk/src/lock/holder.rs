@@ -48,14 +48,25 @@ struct Identity {
     inode: u64,
 }
 
+impl Identity {
+    fn of(fd: BorrowedFd<'_>) -> Option<Self> {
+        let file = fs::File::from(fd.try_clone_to_owned().ok()?);
+        let metadata = file.metadata().ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
+/// Whether this process is one of those.
+pub(super) fn is_held_by(pid: u32, fd: BorrowedFd<'_>, mode: Mode) -> bool {
+    Identity::of(fd).is_some_and(|wanted| holds(pid, wanted, mode))
+}
+
 /// The first process found to hold a lock that stands in the way of `mode`.
 pub(super) fn find(fd: BorrowedFd<'_>, mode: Mode) -> Option<Holder> {
-    let file = fs::File::from(fd.try_clone_to_owned().ok()?);
-    let metadata = file.metadata().ok()?;
-    let wanted = Identity {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-    };
+    let wanted = Identity::of(fd)?;
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let pid = pids.find(|pid| holds(*pid, wanted, mode))?;

@@ -1,15 +1,16 @@
-//! The claim on a guest: one process serves a kind of backend of a VM, and no second one.
+//! The claim on a guest: one process serves a kind of backend of a domain, and no second one.
 //!
-//! A claim is a file in the VM's state directory, locked for as long as its process lives; its text
-//! tells people who that is. It is named by the UUID, which outlives a reboot: the guest's new
-//! domain waits here for the old one's process to drain.
+//! A claim is a file in the VM's state directory, locked for as long as its process lives; its name
+//! says which domain and kind, its text tells people who that is. It is removed when its process
+//! ends well. A guest that reboots has another domain number, so its new process does not wait for
+//! the old one here; images have locks of their own.
 //!
-//! Invariant: the lock decides; the text is only told.
+//! Invariant: the lock decides, and only while its file still has its name; the text is only told.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,21 +20,96 @@ use disk::lock::{self, LockError, Mode};
 use crate::cli::args::KindArg;
 use crate::error::{Doing as _, Exit, Failure};
 
+/// How often the file may vanish between being opened and being locked: each time another process
+/// has ended well in between.
+const ATTEMPTS_MAX: u32 = 16;
+
 /// A held claim; dropping it ends it.
 #[derive(Debug)]
 pub struct Claim {
-    files: Vec<File>,
+    files: Vec<(PathBuf, File)>,
+    dir: PathBuf,
+}
+
+/// A claim that a living process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The domain that it serves.
+    pub domid: DomId,
+    /// Which kind of its devices.
+    pub kind: KindArg,
+    /// The process.
+    pub pid: u32,
 }
 
 /// The state directory of one VM, created where it is missing.
 pub fn vm_dir(state: &Path, uuid: &str) -> Result<PathBuf, Failure> {
     let dir = state.join(uuid);
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&dir)
-        .doing(|| format!("create state directory {}", dir.display()))?;
+    create(&dir).doing(|| format!("create state directory {}", dir.display()))?;
     Ok(dir)
+}
+
+fn create(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The claims in the state directory of a VM that are held.
+pub fn held(dir: &Path) -> io::Result<Vec<Held>> {
+    let mut found = Vec::new();
+    for (domid, kind, path) in claims(dir)? {
+        if let Some(pid) = holder(&path) {
+            found.push(Held { domid, kind, pid });
+        }
+    }
+    Ok(found)
+}
+
+/// The processes that serve other domains of the VM than `domid`: what it was before it rebooted,
+/// or what it is restored from.
+#[must_use]
+pub fn others(dir: &Path, domid: DomId) -> Vec<u32> {
+    let held = held(dir).unwrap_or_default().into_iter();
+    let others = held.filter(|claim| claim.domid != domid);
+    others.map(|claim| claim.pid).collect()
+}
+
+/// Removes what processes of `domid` that did not end well have left behind in `dir`, and the
+/// directory if it is empty then.
+pub fn tidy(dir: &Path, domid: DomId) {
+    for (of, _, path) in claims(dir).unwrap_or_default() {
+        if of == domid && holder(&path).is_none() {
+            drop(fs::remove_file(path));
+        }
+    }
+    // There may be more in it.
+    drop(fs::remove_dir(dir));
+}
+
+/// Every claim file, whether held or left behind.
+fn claims(dir: &Path) -> io::Result<Vec<(DomId, KindArg, PathBuf)>> {
+    let mut claims = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let parts = name.to_str().and_then(|name| {
+            let (domid, kind) = name.strip_prefix("claim-")?.split_once('-')?;
+            Some((DomId(domid.parse().ok()?), KindArg::named(kind)?))
+        });
+        claims.extend(parts.map(|(domid, kind)| (domid, kind, entry.path())));
+    }
+    Ok(claims)
+}
+
+/// Who holds the claim of this file.
+fn holder(path: &Path) -> Option<u32> {
+    let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+    match lock::take(file.as_fd(), Mode::Exclusive) {
+        Err(LockError::Held(_)) => {
+            let text = fs::read_to_string(path).ok()?;
+            text.trim().rsplit(' ').next()?.parse().ok()
+        }
+        _ => None,
+    }
 }
 
 impl Claim {
@@ -48,12 +124,16 @@ impl Claim {
         // Every process takes them in the same order, so that no two can wait for each other.
         kinds.sort_by_key(|kind| kind.name());
         kinds.dedup();
-        let files = kinds
-            .into_iter()
-            .map(|kind| take_one(dir, domid, kind, limit));
-        Ok(Self {
-            files: files.collect::<Result<_, _>>()?,
-        })
+        let mut claim = Self {
+            files: Vec::new(),
+            dir: dir.to_owned(),
+        };
+        for kind in kinds {
+            let path = dir.join(format!("claim-{domid}-{}", kind.name()));
+            let file = take_one(&path, domid, kind, limit)?;
+            claim.files.push((path, file));
+        }
+        Ok(claim)
     }
 
     /// How many kinds are claimed.
@@ -69,27 +149,56 @@ impl Claim {
     }
 }
 
-fn take_one(dir: &Path, domid: DomId, kind: KindArg, limit: Duration) -> Result<File, Failure> {
-    let path = dir.join(format!("claim-{}", kind.name()));
-    let what = || format!("claim {}", path.display());
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .doing(what)?;
-    match lock::wait(file.as_fd(), Mode::Exclusive, limit) {
-        Ok(()) => {}
-        Err(LockError::Held(_)) => return Err(held(&path, domid, kind, limit)),
-        Err(error) => return Err(error).doing(what),
+impl Drop for Claim {
+    /// The names go while the locks are still held, so that nobody can have taken them over.
+    fn drop(&mut self) {
+        for (path, _) in &self.files {
+            drop(fs::remove_file(path));
+        }
+        // There may be more in it.
+        drop(fs::remove_dir(&self.dir));
     }
-    file.set_len(0).doing(what)?;
-    writeln!(file, "domain {domid}, process {}", std::process::id()).doing(what)?;
-    Ok(file)
 }
 
-fn held(path: &Path, domid: DomId, kind: KindArg, limit: Duration) -> Failure {
+fn take_one(path: &Path, domid: DomId, kind: KindArg, limit: Duration) -> Result<File, Failure> {
+    let what = || format!("claim {}", path.display());
+    for _ in 0..ATTEMPTS_MAX {
+        let mut file = open(path).doing(what)?;
+        match lock::wait(file.as_fd(), Mode::Exclusive, limit) {
+            Ok(()) => {}
+            Err(LockError::Held(_)) => return Err(refused(path, domid, kind, limit)),
+            Err(error) => return Err(error).doing(what),
+        }
+        if still_named(&file, path) {
+            file.set_len(0).doing(what)?;
+            writeln!(file, "domain {domid}, process {}", std::process::id()).doing(what)?;
+            return Ok(file);
+        }
+    }
+    Err(io::Error::from(ErrorKind::ResourceBusy)).doing(what)
+}
+
+/// Whoever ends well removes the directory too, so it may have to be made anew.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            create(path.parent().unwrap_or(path))?;
+            options.open(path)
+        }
+        result => result,
+    }
+}
+
+/// Whether the file that was locked is the one that the next process will find.
+fn still_named(file: &File, path: &Path) -> bool {
+    let number = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    let named = fs::metadata(path).map(number).ok();
+    named.is_some() && named == file.metadata().map(number).ok()
+}
+
+fn refused(path: &Path, domid: DomId, kind: KindArg, limit: Duration) -> Failure {
     let holder = fs::read_to_string(path).unwrap_or_default();
     Failure::new(
         Exit::Held,
@@ -107,38 +216,70 @@ mod tests {
     use super::*;
     use crate::demo::scratch::Scratch;
 
+    const VBD3: [KindArg; 1] = [KindArg::Vbd3];
+
     fn dir() -> Scratch {
         Scratch::new().unwrap()
+    }
+
+    fn take(dir: &Path, domid: u16, kinds: &[KindArg]) -> Result<Claim, Failure> {
+        Claim::take(dir, DomId(domid), kinds, Duration::from_millis(1))
     }
 
     #[test]
     fn a_second_claim_of_the_same_kind_names_the_first() {
         let dir = dir();
-        let first = Claim::take(dir.path(), DomId(7), &[KindArg::Vbd3], Duration::ZERO).unwrap();
-        let refused = Claim::take(
-            dir.path(),
-            DomId(8),
-            &[KindArg::Vbd3],
-            Duration::from_millis(1),
-        );
-        let failure = refused.unwrap_err();
+        let _first = take(dir.path(), 7, &VBD3).unwrap();
+        let failure = take(dir.path(), 7, &VBD3).unwrap_err();
         assert_eq!(failure.exit, Exit::Held);
         assert!(failure.to_string().contains("domain 7, process"));
-        drop(first);
     }
 
     #[test]
     fn different_kinds_of_one_guest_have_different_processes() {
         let dir = dir();
-        let first = Claim::take(dir.path(), DomId(7), &[KindArg::Vbd3], Duration::ZERO).unwrap();
-        let other = Claim::take(dir.path(), DomId(7), &[KindArg::Qdisk], Duration::ZERO).unwrap();
+        let first = take(dir.path(), 7, &VBD3).unwrap();
+        let other = take(dir.path(), 7, &[KindArg::Qdisk]).unwrap();
         assert_eq!(first.len() + other.len(), 2);
     }
 
     #[test]
-    fn an_ended_claim_can_be_taken_again() {
+    fn the_domain_that_a_guest_reboots_into_does_not_wait_for_the_old_one() {
         let dir = dir();
-        drop(Claim::take(dir.path(), DomId(7), &[KindArg::Vbd], Duration::ZERO).unwrap());
-        assert!(Claim::take(dir.path(), DomId(8), &[KindArg::Vbd], Duration::ZERO).is_ok());
+        let _old = take(dir.path(), 7, &VBD3).unwrap();
+        let _new = take(dir.path(), 8, &VBD3).unwrap();
+        assert_eq!(others(dir.path(), DomId(8)), [std::process::id()]);
+        assert_eq!(others(dir.path(), DomId(9)).len(), 2);
+    }
+
+    #[test]
+    fn an_ended_claim_leaves_nothing_and_can_be_taken_again() {
+        let dir = dir();
+        let vm = vm_dir(dir.path(), "uuid").unwrap();
+        drop(take(&vm, 7, &VBD3).unwrap());
+        assert!(!vm.exists());
+        assert!(take(&vm, 7, &VBD3).is_ok());
+    }
+
+    #[test]
+    fn a_claim_that_was_left_behind_is_nobodys_and_is_tidied_up() {
+        let dir = dir();
+        let vm = vm_dir(dir.path(), "uuid").unwrap();
+        fs::write(vm.join("claim-7-vbd3"), "domain 7, process 1\n").unwrap();
+        assert_eq!(held(&vm).unwrap(), []);
+        tidy(&vm, DomId(8));
+        assert!(vm.exists());
+        tidy(&vm, DomId(7));
+        assert!(!vm.exists());
+    }
+
+    #[test]
+    fn a_claim_whose_file_lost_its_name_is_not_one() {
+        let dir = dir();
+        let path = dir.path().join("claim-7-vbd3");
+        let file = open(&path).unwrap();
+        assert!(still_named(&file, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!still_named(&file, &path));
     }
 }

@@ -4,9 +4,8 @@
 //! the store, and notes that it may have work now. Invariant: a device that was called into gets a
 //! turn before the loop sleeps.
 
-use blkback::{Ask, Context, Device, DeviceId, Mode};
+use blkback::{Ask, Context, Device, DeviceId, Medium, Mode};
 use reactor::{Completion, Reactor};
-use xenstore::wire::Request;
 use xenstore::{Batch, BatchId, Event, Reply, Step, StoreError};
 
 use super::answers;
@@ -130,8 +129,8 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     }
 
     fn ask_whether_alive(&mut self) {
-        let step = Step::Request(Request::IsDomainIntroduced(self.guest.domid));
-        self.ask(vec![step], Question::Alive);
+        let steps = self.tree.whether_alive();
+        self.ask(steps, Question::Alive);
     }
 
     fn replies(&mut self, reactor: &mut R, batch: BatchId, replies: &Replies) -> Result<(), Ended> {
@@ -155,10 +154,10 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         replies: &Replies,
     ) -> Result<(), Ended> {
         match question {
-            Question::Watches => match replies.iter().find_map(|reply| reply.as_ref().err()) {
-                Some(error) => return Err(Ended::Watch(*error)),
-                None => tracing::info!("serving domain {}", self.guest.domid),
-            },
+            Question::Watches => {
+                answers::watching(replies).map_err(Ended::Watch)?;
+                tracing::info!("serving domain {}", self.guest.domid);
+            }
             Question::Listing(kind) => match answers::listing(replies) {
                 Ok(names) => {
                     self.unanswered = 0;
@@ -277,15 +276,22 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
                 store: &mut self.store,
             };
             entry.runnable = entry.device.turn(&mut cx) == blkback::Turn::Again;
-            while let Some(Ask::OpenImage { params, mode }) = entry.device.ask() {
+            while let Some(ask) = entry.device.ask() {
+                let Ask::OpenImage {
+                    params,
+                    mode,
+                    lock_by,
+                } = ask;
                 let read_only = mode == Mode::ReadOnly;
                 entry.opening = true;
                 self.images.open(
                     reactor,
                     Image {
                         owner: entry.owner,
+                        device: entry.device.id().clone(),
                         params,
                         read_only,
+                        lock_by,
                     },
                 );
             }
@@ -311,8 +317,8 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         while let Some((owner, image)) = self.images.opened(reactor) {
             match (self.devices.image_came(owner), image) {
                 (true, image) => self.with(reactor, owner, |device, cx| device.opened(cx, image)),
-                (false, Ok(mut disk)) => disk.close(reactor),
-                (false, Err(_)) => {}
+                (false, Ok(Medium::Disk(mut disk))) => disk.close(reactor),
+                (false, Ok(Medium::Promised(_)) | Err(_)) => {}
             }
         }
     }

@@ -13,8 +13,7 @@
 //! Invariant: when [`Vm::turn`] says [`Turn::Idle`], nothing will happen before a completion does.
 
 use abi::{DomId, Port};
-use blkback::{Device, Refusal};
-use disk::Disk;
+use blkback::{Device, Medium, Refusal};
 use reactor::{Completion, Reactor};
 use xen::Platform;
 use xenstore::{BatchId, Client};
@@ -56,8 +55,9 @@ pub trait Images<R: Reactor> {
     fn pending(&self) -> usize;
 }
 
-/// An answer: for which owner, and its disk or one line why there is none.
-pub type Opened = (u16, Result<Box<dyn Disk>, Refusal>);
+/// An answer: for which owner, and its disk, or what is promised of it, or one line why there is
+/// none.
+pub type Opened = (u16, Result<Medium, Refusal>);
 
 /// Whom a process serves.
 #[derive(Clone, Debug)]

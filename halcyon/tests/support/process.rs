@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use blkback::Refusal;
+use blkback::{LockBy, Medium, Refusal};
 use disk::raw::Raw;
 use disk::{Disk, Geometry};
 use evtchn::EventChannels;
@@ -23,6 +23,11 @@ pub(crate) trait Around {
 
     /// Whether the image of these `params` is not opened yet.
     fn is_late(&self, _params: &str) -> bool {
+        false
+    }
+
+    /// Whether the lock of this image is another domain's until the frontend is there.
+    fn is_promised(&self, _params: &str) -> bool {
         false
     }
 
@@ -98,20 +103,22 @@ struct Drives<A: Around> {
 }
 
 impl<A: Around> Drives<A> {
-    fn disk(&self, files: &mut World, image: &Image) -> Result<Box<dyn Disk>, Refusal> {
-        let number = image
-            .params
-            .strip_prefix("raw:/drive/")
-            .and_then(|text| text.parse().ok());
-        let opened = number.and_then(|number| self.drives.open(files, number));
-        let Some((slot, sectors)) = opened else {
-            return Err(Refusal {
-                errno: Refusal::EINVAL,
-                text: "no such drive".into(),
-            });
-        };
-        let raw = Raw::new(slot, Geometry::of_sectors(sectors), image.owner);
-        Ok(self.around.disk(Box::new(raw)))
+    fn medium(&self, files: &mut World, image: &Image) -> Result<Medium, Refusal> {
+        let number = image.params.strip_prefix("raw:/drive/");
+        let number = number.and_then(|text| text.parse().ok());
+        let medium = number.and_then(|number| {
+            if image.lock_by == LockBy::Connect && self.around.is_promised(&image.params) {
+                let sectors = self.drives.sectors(number)?;
+                return Some(Medium::Promised(Geometry::of_sectors(sectors)));
+            }
+            let (slot, sectors) = self.drives.open(files, number)?;
+            let raw = Raw::new(slot, Geometry::of_sectors(sectors), image.owner);
+            Some(Medium::Disk(self.around.disk(Box::new(raw))))
+        });
+        medium.ok_or_else(|| Refusal {
+            errno: Refusal::EINVAL,
+            text: "no such drive".into(),
+        })
     }
 }
 
@@ -126,8 +133,8 @@ impl<A: Around> Images<World> for Drives<A> {
         let is_here = |image: &Image| !self.around.is_late(&image.params);
         let at = self.asked.iter().position(is_here)?;
         let image = self.asked.remove(at)?;
-        let disk = self.disk(files, &image);
-        Some((image.owner, disk))
+        let medium = self.medium(files, &image);
+        Some((image.owner, medium))
     }
 
     fn pending(&self) -> usize {

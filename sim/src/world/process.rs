@@ -80,6 +80,11 @@ impl DriveSlots {
         }
     }
 
+    /// How large drive number `drive` is. `None` if there is none.
+    pub fn sectors(&self, drive: usize) -> Option<Sector> {
+        self.sectors.get(drive).copied()
+    }
+
     /// Opens drive number `drive`; its slot, and how large it is. `None` if there is none.
     pub fn open(&self, files: &mut Files, drive: usize) -> Option<(Slot, Sector)> {
         let sectors = *self.sectors.get(drive)?;

@@ -8,9 +8,10 @@ pub(crate) mod guest;
 pub(crate) mod log;
 pub(crate) mod machine;
 
+use ::disk::Disk as _;
 use abi::io::blkif::{Operation, RawRequest, Response, Status};
 use abi::{DomId, GrantRef};
-use blkback::{Ask, Context, Device, DeviceId, Refusal, Turn};
+use blkback::{Ask, Context, Device, DeviceId, LockBy, Medium, Refusal, Turn};
 use reactor::world::World;
 use reactor::{Reactor, Sleep};
 use xen::Platform;
@@ -70,6 +71,8 @@ pub(crate) struct Host {
     pub(crate) refuse_image: Option<Refusal>,
     /// Withhold the answer to the device's wish for an image.
     pub(crate) delay_image: bool,
+    /// The image's lock is another domain's until it is waited for.
+    pub(crate) promise_image: bool,
     /// So many batches are answered with ENOMEM.
     pub(crate) store_fails: usize,
     /// Everything the device asked for.
@@ -107,6 +110,7 @@ impl Host {
             world: World::new(),
             refuse_image: None,
             delay_image: false,
+            promise_image: false,
             store_fails: 0,
             asks: Vec::new(),
             batches: 0,
@@ -290,8 +294,13 @@ impl Host {
         let Some(ask) = self.device.ask() else {
             return false;
         };
+        let Ask::OpenImage { lock_by, .. } = &ask;
+        let lock_by = *lock_by;
         self.asks.push(ask);
-        if !self.delay_image {
+        if self.promise_image && lock_by == LockBy::Connect {
+            let promised = Medium::Promised(self.disk.geometry());
+            self.with(|device, cx| device.opened(cx, Ok(promised)));
+        } else if !self.delay_image {
             self.image_opens();
         }
         true
@@ -302,7 +311,7 @@ impl Host {
         let image = self
             .refuse_image
             .clone()
-            .map_or_else(|| Ok(self.disk.open()), Err);
+            .map_or_else(|| Ok(Medium::Disk(self.disk.open())), Err);
         self.with(|device, cx| device.opened(cx, image));
     }
 
