@@ -168,6 +168,12 @@ impl Device {
         })
     }
 
+    /// From now on, tells whoever looks that the process `pid` serves this device, as `kthread-pid`
+    /// beside Connected: there libxenstat and XAPI look for whose counters to read.
+    pub fn served_by(&mut self, pid: u32) {
+        self.nodes.served_by(pid);
+    }
+
     /// Which device this is.
     pub fn id(&self) -> &DeviceId {
         &self.id

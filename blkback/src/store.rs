@@ -16,6 +16,9 @@ use crate::report::Refusal;
 /// Answers to a batch, in the order of its steps.
 pub(crate) type Replies = [Result<Reply, StoreError>];
 
+/// Who serves the device: a name from XenServer's blkback, which no header has.
+const KTHREAD_PID: &str = "kthread-pid";
+
 /// Why a join of a checked directory and a name of ours cannot fail.
 const SHORT: &str = "directory of checked length, constant name";
 
@@ -31,6 +34,8 @@ pub(crate) struct Nodes {
     params: Option<Vec<u8>>,
     /// Of every watch of this device.
     token: String,
+    /// The process that serves it, where others are to know.
+    pid: Option<u32>,
 }
 
 /// What a look found.
@@ -67,7 +72,13 @@ impl Nodes {
             state: Vec::new(),
             params: None,
             token: owner.to_string(),
+            pid: None,
         })
+    }
+
+    /// Publishes this process beside Connected.
+    pub(crate) fn served_by(&mut self, pid: u32) {
+        self.pid = Some(pid);
     }
 
     /// Reads what the toolstack wrote about the device.
@@ -168,7 +179,7 @@ impl Nodes {
 
     /// Publishes Connected with the properties of the disk. Sectors count 512 bytes (`io/blkif.h`).
     pub(crate) fn connected(&self, geometry: &Geometry, info: u32) -> Batch {
-        let steps = vec![
+        let mut steps = vec![
             self.write(keys::SECTORS, &geometry.sectors),
             self.write(keys::SECTOR_SIZE, &geometry.sector_size_bytes),
             self.write(
@@ -177,6 +188,7 @@ impl Nodes {
             ),
             self.write(keys::INFO, &info),
         ];
+        steps.extend(self.pid.map(|pid| self.write(KTHREAD_PID, &pid)));
         self.switch(XenbusState::CONNECTED, steps)
     }
 

@@ -90,16 +90,5 @@ fn flip(op: &Op) {
 }
 
 fn main() -> ExitCode {
-    planted::main(|process| {
-        let flipping = Process {
-            images: Flipping(process.images),
-            guest: process.guest,
-            xen: process.xen,
-            reactor: process.reactor,
-            connection: process.connection,
-            stats: process.stats,
-            claim: process.claim,
-        };
-        flipping.run(live::serve)
-    })
+    planted::main(|process| process.with_images(Flipping).run(live::serve))
 }

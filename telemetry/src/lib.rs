@@ -15,10 +15,12 @@ pub mod export;
 mod layout;
 mod limit;
 mod page;
+mod record;
 mod snapshot;
 
 pub use block::{Block, Builder, Counter, Histogram};
 pub use distribution::Distribution;
 pub use limit::{RateLimit, Verdict};
 pub use page::Page;
+pub use record::{RECORD_WORDS_MAX, Record};
 pub use snapshot::{BlockSnapshot, Item, Malformed, Snapshot, Value};

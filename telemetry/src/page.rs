@@ -32,6 +32,11 @@ pub(crate) struct Words {
 }
 
 impl Words {
+    /// Those of a mapping of at least one.
+    pub(crate) fn new(mapping: MmapRaw) -> Self {
+        Self { mapping }
+    }
+
     /// The word of an index; one beyond the mapping is the last word, which nobody uses.
     pub(crate) fn at(&self, index: usize) -> &AtomicU64 {
         let index = index.min(self.mapping.len() / 8 - 1);
@@ -112,7 +117,7 @@ impl Page {
     }
 
     fn begin(mapping: MmapRaw, blocks: usize) -> Self {
-        let words = Arc::new(Words { mapping });
+        let words = Arc::new(Words::new(mapping));
         words
             .at(layout::HEADER_VERSION)
             .store(layout::VERSION, Ordering::Relaxed);

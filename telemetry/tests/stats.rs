@@ -1,7 +1,9 @@
 //! The stats file from both sides, and what a reader makes of any bytes.
 
 use proptest::prelude::*;
-use telemetry::{Distribution, Page, RateLimit, Snapshot, Verdict, export};
+use telemetry::{
+    Distribution, Page, RECORD_WORDS_MAX, RateLimit, Record, Snapshot, Verdict, export,
+};
 
 /// Cases per property; `PROPTEST_CASES` may raise it.
 const CASES: u32 = 256;
@@ -25,6 +27,23 @@ fn recorded(times: &[u64]) -> Distribution {
     let mut distribution = Distribution::default();
     times.iter().for_each(|ns| distribution.record(*ns));
     distribution
+}
+
+#[test]
+fn a_record_is_as_long_as_its_words_and_takes_no_more() {
+    let path = scratch("record");
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true);
+    let file = options.open(&path).unwrap();
+    let record = Record::create(&file, 3).unwrap();
+    (0..5).for_each(|index| record.set(index, 7));
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        [7, 0, 0, 0, 0, 0, 0, 0].repeat(3)
+    );
+    assert!(Record::create(&file, 0).is_err());
+    assert!(Record::create(&file, RECORD_WORDS_MAX + 1).is_err());
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

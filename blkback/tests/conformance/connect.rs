@@ -188,6 +188,19 @@ fn a_frontend_that_starts_over_gets_another_attempt_at_the_image() {
 }
 
 #[test]
+fn the_process_is_named_beside_connected_where_it_is_to_be() {
+    let mut host = Host::waiting();
+    host.device.served_by(4711);
+    assert_eq!(host.backend("kthread-pid"), None);
+    host.connect();
+    assert_eq!(host.backend("kthread-pid").as_deref(), Some("4711"));
+    host.end();
+    let mut host = Host::connected();
+    assert_eq!(host.backend("kthread-pid"), None);
+    host.end();
+}
+
+#[test]
 fn a_device_withdrawn_while_its_image_opens_closes_the_image() {
     let mut host = Host::new();
     host.delay_image = true;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use abi::DomId;
 use disk::lock::{self, LockError, Mode};
 
+use super::td3;
 use crate::cli::args::KindArg;
 use crate::error::{Doing as _, Exit, Failure};
 
@@ -81,6 +82,7 @@ pub fn tidy(dir: &Path, domid: DomId) {
             drop(fs::remove_file(path));
         }
     }
+    td3::sweep(dir);
     // There may be more in it.
     drop(fs::remove_dir(dir));
 }

@@ -7,6 +7,8 @@
 use abi::Port;
 use blkback::Device;
 
+use super::td3;
+
 /// The lowest owner number of a device; below are the loop itself and the broker.
 pub const OWNER_FIRST: u16 = 16;
 
@@ -27,6 +29,8 @@ pub struct Entry {
     /// Something happened to its nodes when it had come to its end: they may be those of a new
     /// device in its place.
     pub succeeded: bool,
+    /// Where others read its counters, if they do.
+    pub td3: Option<td3::File>,
 }
 
 /// See the head of this file.
@@ -75,6 +79,7 @@ impl Devices {
             runnable: true,
             opening: false,
             succeeded: false,
+            td3: None,
         });
     }
 

@@ -157,7 +157,12 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             Question::Watches => {
                 answers::watching(replies).map_err(Ended::Watch)?;
                 tracing::info!("serving domain {}", self.guest.domid);
+                let steps = std::mem::take(&mut self.announcement);
+                if !steps.is_empty() {
+                    self.ask(steps, Question::Announcement);
+                }
             }
+            Question::Announcement => answers::all_done(replies).map_err(Ended::Announce)?,
             Question::Listing(kind) => match answers::listing(replies) {
                 Ok(names) => {
                     self.unanswered = 0;
@@ -187,7 +192,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         }
         if self.unanswered < answers::TRIES_MAX {
             match question {
-                Question::Watches => {}
+                Question::Watches | Question::Announcement => {}
                 Question::Listing(kind) => self.list(kind),
                 Question::Alive => self.ask_whether_alive(),
             }
@@ -218,10 +223,30 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             Some((owner, Ok(device))) => {
                 tracing::info!("{name}: appeared");
                 self.devices.add(owner, device);
+                self.count_as_tapdisk(owner, kind);
                 self.with(reactor, owner, Device::poke);
             }
             Some((_, Err(error))) => tracing::error!("{name}: {error}"),
             None => tracing::error!("{name}: more devices than one process serves; not served"),
+        }
+    }
+
+    /// Shows the counters of a `vbd3` where those of tapdisk are looked for; a disk that they
+    /// cannot be shown of is served all the same.
+    fn count_as_tapdisk(&mut self, owner: u16, kind: KindArg) {
+        let (Some(td3), KindArg::Vbd3) = (&self.td3, kind) else {
+            return;
+        };
+        let Some(entry) = self.devices.by_owner(owner) else {
+            return;
+        };
+        let id = entry.device.id();
+        match td3.disk(id.domid, id.devid) {
+            Ok(file) => {
+                entry.td3 = Some(file);
+                entry.device.served_by(std::process::id());
+            }
+            Err(error) => tracing::warn!("{id}: not shown in xentop: {error}"),
         }
     }
 
@@ -276,6 +301,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
                 store: &mut self.store,
             };
             entry.runnable = entry.device.turn(&mut cx) == blkback::Turn::Again;
+            if let Some(td3) = &entry.td3 {
+                td3.update(&entry.device.counts());
+            }
             while let Some(ask) = entry.device.ask() {
                 let Ask::OpenImage {
                     params,

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use abi::DomId;
-use blkback::Refusal;
+use blkback::{Medium, Refusal};
 use disk::prepare::Prepared;
 use disk::raw::Raw;
 use reactor::live::{Config, Uring};
@@ -18,15 +18,16 @@ use xen::{Descriptors, Platform};
 use super::claim::{self, Claim};
 use super::devices::DEVICES_MAX;
 use super::streams::{Slots, Streams};
-use super::{Connection, Ended, Guest, Images, OWNER_IMAGES, Opened, Turn, Vm, identity};
+use super::{Connection, Ended, Guest, Images, OWNER_IMAGES, Opened, Turn, Vm, identity, td3};
+use crate::broker::lock::{Found, Siblings};
 use crate::broker::{Broker, Image};
 use crate::cli::args::VmArgs;
 use crate::cli::place::{PlatformArg, state_dir};
-use crate::error::{Doing as _, Exit, Failure};
+use crate::error::{Doing as _, Exit, Failure, chain};
 use crate::{malloc, signals, stats};
 
-/// Files of a process that are no images: events, xenstore, signals, the broker's bell.
-const STREAMS: u32 = 4;
+/// Files of a process that are no images: events, xenstore, signals, the broker's bell, monitors.
+const STREAMS: usize = 4 + crate::libxl::FILES_MAX;
 
 /// Serves one guest until it is gone or the process is told to stop.
 pub fn run(platform: &PlatformArg, args: &VmArgs) -> Result<(), Failure> {
@@ -48,6 +49,8 @@ pub struct Process<I> {
     pub images: I,
     /// What it shows of itself.
     pub stats: StatsFile,
+    /// What it shows of itself as tapdisk does.
+    pub td3: td3::Directory,
     /// That it and no other serves the guest.
     pub claim: Claim,
 }
@@ -65,7 +68,9 @@ impl Process<LiveImages> {
         let dir = claim::vm_dir(&state_dir(platform), &uuid)?;
         let claim = Claim::take(&dir, domid, &args.kind, disk::lock::LIMIT)?;
         let stats = StatsFile::create(&dir)?;
-        let images = LiveImages::new(&mut reactor)?;
+        td3::sweep(&dir);
+        let td3 = td3::Directory::new(&shared_memory(platform), &dir);
+        let images = LiveImages::new(&mut reactor, Siblings::new(dir, domid), args.broker.as_deref())?;
         let kinds = args.kind.clone();
         Ok(Self {
             guest: Guest { domid, kinds },
@@ -74,8 +79,33 @@ impl Process<LiveImages> {
             connection,
             images,
             stats,
+            td3,
             claim,
         })
+    }
+}
+
+/// Where processes leave what others map. A simulated host has a place of its own.
+fn shared_memory(platform: &PlatformArg) -> PathBuf {
+    match platform {
+        PlatformArg::Linux => "/dev/shm".into(),
+        PlatformArg::Sim(dir) => dir.clone(),
+    }
+}
+
+impl<I> Process<I> {
+    /// The same process with other disks.
+    pub fn with_images<J>(self, around: impl FnOnce(I) -> J) -> Process<J> {
+        Process {
+            images: around(self.images),
+            guest: self.guest,
+            xen: self.xen,
+            reactor: self.reactor,
+            connection: self.connection,
+            stats: self.stats,
+            td3: self.td3,
+            claim: self.claim,
+        }
     }
 }
 
@@ -95,6 +125,7 @@ impl<I: Images<Uring>> Process<I> {
             stats,
             malloc::trim,
         );
+        vm.show_as_tapdisk(self.td3);
         vm.start(&mut reactor);
         let served = serve(&mut vm, &mut reactor);
         vm.finish(&mut reactor);
@@ -128,7 +159,7 @@ pub fn serve<I: Images<Uring>>(vm: &mut Vm<Uring, I>, reactor: &mut Uring) -> Re
 /// Tables with room for every file that a process may have.
 fn tables() -> Config {
     Config {
-        files: STREAMS + u32::try_from(DEVICES_MAX).unwrap_or(u32::MAX),
+        files: u32::try_from(STREAMS + DEVICES_MAX).unwrap_or(u32::MAX),
         ..Config::default()
     }
 }
@@ -138,11 +169,8 @@ fn attach(platform: &PlatformArg, domid: DomId) -> Result<(Platform, Descriptors
         PlatformArg::Sim(dir) => {
             sim::live::backend(dir, domid).doing(|| format!("attach to domain {domid}"))
         }
-        PlatformArg::Linux => Err(Failure::new(
-            Exit::NoPlatform,
-            "platform linux is not built yet: only simulated hosts (--platform sim:DIR) can be \
-             served by this version",
-        )),
+        PlatformArg::Linux => xen::linux::backend(domid)
+            .map_err(|error| Failure::new(Exit::NoPlatform, chain(&error))),
     }
 }
 
@@ -207,10 +235,14 @@ pub struct LiveImages {
 }
 
 impl LiveImages {
-    /// A broker whose bell `reactor` hears.
-    pub fn new(reactor: &mut Uring) -> Result<Self, Failure> {
+    /// A broker whose bell `reactor` hears, and that asks the host daemon at `daemon`, if any.
+    pub fn new(
+        reactor: &mut Uring,
+        siblings: Siblings,
+        daemon: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let what = || "start the image broker".to_owned();
-        let (broker, heard) = Broker::new().doing(what)?;
+        let (broker, heard) = Broker::new(siblings, daemon).doing(what)?;
         let bell = reactor.add_stream(heard.into()).doing(what)?;
         let pool = Pool::new(1, 8).doing(what)?;
         Ok(Self {
@@ -257,11 +289,12 @@ impl Images<Uring> for LiveImages {
     }
 
     fn opened(&mut self, reactor: &mut Uring) -> Option<Opened> {
-        let (owner, prepared) = self.broker.answer()?;
-        Some((
-            owner,
-            prepared.and_then(|prepared| disk(reactor, owner, prepared)),
-        ))
+        let (owner, found) = self.broker.answer()?;
+        let medium = |found| match found {
+            Found::Locked(prepared) => disk(reactor, owner, prepared).map(Medium::Disk),
+            Found::Promised(geometry) => Ok(Medium::Promised(geometry)),
+        };
+        Some((owner, found.and_then(medium)))
     }
 
     fn pending(&self) -> usize {

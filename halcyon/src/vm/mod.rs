@@ -16,7 +16,7 @@ use abi::{DomId, Port};
 use blkback::{Device, Medium, Refusal};
 use reactor::{Completion, Reactor};
 use xen::Platform;
-use xenstore::{BatchId, Client};
+use xenstore::{BatchId, Client, Step};
 
 use crate::broker::Image;
 use crate::cli::args::KindArg;
@@ -35,6 +35,7 @@ mod dispatch;
 pub mod identity;
 pub mod live;
 pub mod streams;
+pub mod td3;
 pub mod tree;
 
 /// The owner number of whatever opens images.
@@ -97,6 +98,9 @@ pub enum Ended {
     /// The watches were refused.
     #[error("watch of the guest's devices in xenstore")]
     Watch(#[source] xenstore::StoreError),
+    /// Nobody could be told that we serve.
+    #[error("announcement in xenstore")]
+    Announce(#[source] xenstore::StoreError),
     /// Stopped for the second time.
     #[error("stopped with {0} requests still in the disk")]
     Abandoned(usize),
@@ -121,11 +125,14 @@ pub struct Vm<R: Reactor, I: Images<R>> {
     guest: Guest,
     counters: Counters,
     stats: telemetry::Page,
+    td3: Option<td3::Directory>,
     ports: Vec<Port>,
     /// Batches of the loop itself; those of devices are asked of the devices.
     questions: Vec<(BatchId, Question)>,
     /// How many of them in a row xenstore could not answer.
     unanswered: u32,
+    /// What xenstore is to say once the guest is served.
+    announcement: Vec<Step>,
     phase: Phase,
     is_gone: bool,
     is_stopping: bool,
@@ -148,6 +155,7 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     Watches,
+    Announcement,
     Listing(KindArg),
     Alive,
 }
@@ -172,12 +180,14 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             ports: Vec::with_capacity(64),
             questions: Vec::new(),
             unanswered: 0,
+            announcement: Vec::new(),
             phase: Phase::Serving,
             is_gone: false,
             is_stopping: false,
             cooling: Cooling::default(),
             cooled,
             reactor: std::marker::PhantomData,
+            td3: None,
             platform,
             images,
             guest,
@@ -185,11 +195,22 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         }
     }
 
+    /// Shows the counters of `vbd3` devices as tapdisk does; before [`Vm::start`].
+    pub fn show_as_tapdisk(&mut self, td3: td3::Directory) {
+        self.td3 = Some(td3);
+    }
+
     /// Asks xenstore for the devices.
     pub fn start(&mut self, reactor: &mut R) {
         let watches = self.tree.watches();
         self.ask(watches, Question::Watches);
         self.streams.send(reactor, &mut self.store);
+    }
+
+    /// Has xenstore say so, by these steps, once no new device can be missed any more. Called
+    /// before the first turn.
+    pub fn announce(&mut self, steps: Vec<Step>) {
+        self.announcement = steps;
     }
 
     /// One step: takes what has ended, lets every device that has work take a turn. Never sleeps.
@@ -233,6 +254,11 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
 
     /// Lets go of the streams. The platform goes when the value is dropped.
     pub fn finish(&mut self, reactor: &mut R) {
+        // The files of disks that are left, before their directory.
+        for entry in self.devices.iter_mut() {
+            entry.td3 = None;
+        }
+        self.td3 = None;
         self.streams.close(reactor);
     }
 
