@@ -10,7 +10,7 @@ use abi::{SECTOR_SIZE, Sector};
 use blkback::Medium;
 use disk::{Disk, Done, Geometry, Op, OpKind, Submitted};
 use halcyon::broker::Image;
-use halcyon::vm::live::{self, LiveImages, Process};
+use halcyon::vm::live::{self, LiveImages};
 use halcyon::vm::{Images, Opened};
 use reactor::live::Uring;
 use reactor::{Completion, Reactor};
