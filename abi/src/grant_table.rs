@@ -78,6 +78,12 @@ impl EntryV1 {
     }
 }
 
+/// Hypercall operations of `HYPERVISOR_grant_table_op`.
+pub mod op {
+    /// Tells how large a domain's table is.
+    pub const QUERY_SIZE: u32 = 6;
+}
+
 /// Verdicts of a grant operation (`GNTST_*`).
 pub mod gntst {
     /// Done.

@@ -1,7 +1,8 @@
 //! Xen's public ABI in Rust: numbers, wire layouts and the newtypes that keep them apart.
 //!
 //! Module paths mirror the public headers: `xen/include/public/io/blkif.h` is [`io::blkif`].
-//! This crate knows no operating system, maps no memory and makes no system call.
+//! What Linux adds for its own user space is [`linux`].
+//! This crate maps no memory and makes no system call.
 //! Invariant: whatever bytes it is given, it never panics.
 
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ mod bytes;
 pub mod event_channel;
 pub mod grant_table;
 pub mod io;
+pub mod linux;
 
 /// Bytes in a page of the Xen ABI. Rings, grants and event arrays use 4 KiB pages on every
 /// architecture, whatever page size the kernel runs with (`io/ring.h`, XEN_PAGE_SIZE).

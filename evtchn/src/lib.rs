@@ -7,9 +7,10 @@
 //!
 //! Invariant: an event sent after the receiver last looked is never lost; many may become one.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod fifo;
+pub mod linux;
 mod memory;
 mod sync;
 pub mod two_level;

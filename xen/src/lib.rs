@@ -1,12 +1,12 @@
 //! The platform as values: what a backend domain gives its backends.
 //!
 //! [`Platform`] bundles grants, event channels, the xenstore connection and (for device models,
-//! later) foreign memory. Two families of implementations exist: real Xen through `/dev/xen/*`,
-//! and the simulated host. Both run [`conformance`]. Nothing here knows what a backend does.
+//! later) foreign memory. Two families of implementations exist: real Xen through `/dev/xen/*`
+//! ([`linux`]), and the simulated host. Both run [`conformance`]. Nothing here knows what a backend does.
 //!
 //! Invariant: dropping a value undoes it: no grant stays mapped, no port bound.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::os::fd::OwnedFd;
 
@@ -15,6 +15,7 @@ use evtchn::EventChannels;
 
 pub mod conformance;
 pub mod grants;
+pub mod linux;
 
 pub use grants::{Access, CopyOp, Direction, GrantStatus, Grants, MapError, Mapped};
 

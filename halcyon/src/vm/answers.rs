@@ -9,6 +9,12 @@ use xenstore::{Reply, StoreError};
 /// something changes: a xenstore that is short of memory must not be asked for ever.
 pub(super) const TRIES_MAX: u32 = 8;
 
+/// Whether every step was done.
+pub(super) fn all_done(replies: &[Result<Reply, StoreError>]) -> Result<(), StoreError> {
+    let failed = replies.iter().find_map(|reply| reply.as_ref().err());
+    failed.map_or(Ok(()), |error| Err(*error))
+}
+
 /// The devices of a kind.
 pub(super) fn listing(replies: &[Result<Reply, StoreError>]) -> Result<&[String], StoreError> {
     match replies.first() {
@@ -18,14 +24,30 @@ pub(super) fn listing(replies: &[Result<Reply, StoreError>]) -> Result<&[String]
     }
 }
 
-/// Whether the guest still is.
+/// Whether the guest still is: Xen has it, and its home is there.
 pub(super) fn is_alive(replies: &[Result<Reply, StoreError>]) -> Result<bool, StoreError> {
-    match replies.first() {
-        Some(Ok(reply)) => Ok(reply.value().is_some_and(|value| value.starts_with(b"T"))),
+    let introduced = match replies.first() {
+        Some(Ok(reply)) => reply.value().is_some_and(|value| value.starts_with(b"T")),
+        Some(Err(StoreError::NotFound)) => false,
+        Some(Err(error)) => return Err(*error),
+        None => true,
+    };
+    match replies.get(1) {
         Some(Err(StoreError::NotFound)) => Ok(false),
         Some(Err(error)) => Err(*error),
-        None => Ok(true),
+        _ => Ok(introduced),
     }
+}
+
+/// Whether everything is watched that has to be: the last watch may be of a sort that this
+/// xenstore does not have.
+pub(super) fn watching(replies: &[Result<Reply, StoreError>]) -> Result<(), StoreError> {
+    let needed = match replies {
+        [needed @ .., Err(StoreError::Invalid)] => needed,
+        all => all,
+    };
+    let error = needed.iter().find_map(|reply| reply.as_ref().err());
+    error.map_or(Ok(()), |error| Err(*error))
 }
 
 #[cfg(test)]
@@ -40,6 +62,25 @@ mod tests {
         assert_eq!(is_alive(&[Ok(Reply::Value(b"T".to_vec()))]), Ok(true));
         assert_eq!(is_alive(&[Ok(Reply::Value(b"F".to_vec()))]), Ok(false));
         assert_eq!(is_alive(&[Err(StoreError::NotFound)]), Ok(false));
+    }
+
+    #[test]
+    fn a_guest_whose_home_was_removed_is_gone() {
+        let introduced = Ok(Reply::Value(b"T".to_vec()));
+        let home = Ok(Reply::Value(b"/vm/1".to_vec()));
+        assert_eq!(is_alive(&[introduced.clone(), home]), Ok(true));
+        let removed = [introduced.clone(), Err(StoreError::NotFound)];
+        assert_eq!(is_alive(&removed), Ok(false));
+        assert_eq!(is_alive(&[introduced, Err(NO_MEMORY)]), Err(NO_MEMORY));
+    }
+
+    #[test]
+    fn only_the_last_watch_may_be_unknown_to_xenstore() {
+        let refused = || Err(StoreError::Invalid);
+        assert_eq!(watching(&[Ok(Reply::Done), refused()]), Ok(()));
+        let needed = watching(&[refused(), Ok(Reply::Done)]);
+        assert_eq!(needed, Err(StoreError::Invalid));
+        assert_eq!(watching(&[Err(NO_MEMORY)]), Err(NO_MEMORY));
     }
 
     #[test]

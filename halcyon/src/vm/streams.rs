@@ -8,7 +8,7 @@
 use evtchn::EventChannels;
 use reactor::{Completion, Lease, Outcome, Pool, Reactor, Slot, Submission, Token, Verb};
 use vm_memory::Bytes as _;
-use xenstore::Client;
+use xenstore::{Client, StoreError};
 
 use super::Ended;
 
@@ -74,15 +74,16 @@ impl Streams {
         }
     }
 
-    /// Sends what the client has to say, unless a send is still under way.
+    /// Sends the next message that the client has to say, unless a send is still under way:
+    /// `/dev/xen/xenbus` takes one message for each write.
     pub fn send(&mut self, reactor: &mut dyn Reactor, store: &mut Client) {
-        if self.sending || store.outgoing().is_empty() {
+        let bytes = store.outgoing_message();
+        if self.sending || bytes.is_empty() {
             return;
         }
         let Some(lease) = self.pool.lease() else {
             return;
         };
-        let bytes = store.outgoing();
         let len = bytes.len().min(CHUNK_BYTES);
         if lease.slice().write_slice(&bytes[..len], 0).is_ok() {
             self.sending = true;
@@ -102,16 +103,12 @@ impl Streams {
         let Outcome::Io { result, lease } = completion.outcome else {
             return Ok(Heard::Nothing);
         };
-        let (tag, moved) = (completion.token.tag, result.unwrap_or(0));
+        let tag = completion.token.tag;
         if tag == STORE_OUT {
             self.sending = false;
-            store.sent(moved);
-            return if moved > 0 {
-                Ok(Heard::Nothing)
-            } else {
-                Err(Ended::StoreGone)
-            };
+            return sent(store, result);
         }
+        let moved = result.unwrap_or(0);
         if moved == 0 {
             return Err(lost(tag));
         }
@@ -184,6 +181,24 @@ impl Streams {
             range: 0..len,
             token,
         });
+    }
+}
+
+/// Takes the end of a send. Where the connection is still there, it is the message that was not
+/// wanted, and the client has its answer now.
+fn sent(store: &mut Client, result: Result<usize, i32>) -> Result<Heard, Ended> {
+    match result {
+        Ok(0) | Err(libc::EPIPE | libc::ECONNRESET | libc::ECANCELED | libc::EBADF) => {
+            Err(Ended::StoreGone)
+        }
+        Ok(len_bytes) => {
+            store.sent(len_bytes);
+            Ok(Heard::Nothing)
+        }
+        Err(errno) => {
+            store.refused(StoreError::from_errno(errno));
+            Ok(Heard::Store)
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: a device is named by (kind, devid) alone; what is not a decimal number is no device.
 
 use abi::DomId;
+use xenstore::wire::Request;
 use xenstore::{Path, Step};
 
 use crate::cli::args::KindArg;
@@ -45,6 +46,12 @@ impl Tree {
     }
 
     /// The steps that ask to be told of every change, and of the end of the guest.
+    ///
+    /// A toolstack that destroys a domain removes its home, and then lets Xen release it, which
+    /// xenstored tells to all who watch `@releaseDomain`. The form that concerns one domain alone
+    /// is new: before Xen 4.21 xenstored refuses it, or takes it and never fires it. So the home
+    /// is watched as well; the plain form would wake every VM process when any domain ends.
+    /// The last of the steps may be refused.
     pub fn watches(&self) -> Vec<Step> {
         let watch = |path: Path, token: &str| Step::Watch {
             path,
@@ -55,9 +62,22 @@ impl Tree {
             .iter()
             .map(|(_, path)| watch(path.clone(), TOKEN_TREE));
         let gone = Path::new(format!("@releaseDomain/{}", self.domid)).ok();
+        let gone = self.vm().into_iter().chain(gone);
         trees
             .chain(gone.map(|path| watch(path, TOKEN_GONE)))
             .collect()
+    }
+
+    /// The steps that ask whether the guest still is: see [`super::answers::is_alive`].
+    pub fn whether_alive(&self) -> Vec<Step> {
+        let introduced = Step::Request(Request::IsDomainIntroduced(self.domid));
+        let vm = self.vm().map(Step::Read);
+        std::iter::once(introduced).chain(vm).collect()
+    }
+
+    /// A node of the guest's home that is there from its creation to its end, and never changes.
+    fn vm(&self) -> Option<Path> {
+        Path::home(self.domid).join("vm").ok()
     }
 
     /// The step that lists the devices of `kind`.
@@ -140,7 +160,12 @@ mod tests {
             path: Path::new("@releaseDomain/7").unwrap(),
             token: TOKEN_GONE.into(),
         };
-        assert_eq!(watches.len(), 3);
+        assert_eq!(watches.len(), 4);
         assert_eq!(watches.last(), Some(&last));
+        let home = Step::Watch {
+            path: Path::new("/local/domain/7/vm").unwrap(),
+            token: TOKEN_GONE.into(),
+        };
+        assert_eq!(watches.get(2), Some(&home));
     }
 }

@@ -90,6 +90,15 @@ impl Client {
         self.outgoing.sent(len_bytes);
     }
 
+    /// The first message of [`Client::outgoing`] was refused by what carries it, and is answered by
+    /// that: `/dev/xen/xenbus` fails the write of a watch that xenstored has refused.
+    pub fn refused(&mut self, error: StoreError) {
+        if let Some(req_id) = self.outgoing.refuse() {
+            let answered = self.answer(req_id, None, Err(error));
+            debug_assert!(answered.is_ok(), "an error fits any request of ours");
+        }
+    }
+
     /// Requests that have been sent in full and are not answered yet.
     pub fn in_flight(&self) -> usize {
         self.asked.len().saturating_sub(self.outgoing.messages())
@@ -113,19 +122,27 @@ impl Client {
         if frame.op == Op::WATCH_EVENT {
             return self.take_watch_event(&frame.payload);
         }
-        let req_id = frame.req_id;
+        if frame.op == Op::ERROR {
+            let name = frame.payload.strip_suffix(b"\0").unwrap_or(&frame.payload);
+            return self.answer(frame.req_id, None, Err(StoreError::from_name(name)));
+        }
+        self.answer(frame.req_id, Some(frame.op), Ok(&frame.payload))
+    }
+
+    /// Takes the answer to a request: of which operation, if it is no error.
+    fn answer(
+        &mut self,
+        req_id: u32,
+        op: Option<Op>,
+        answer: Result<&[u8], StoreError>,
+    ) -> Result<(), Corrupt> {
         let asked = self
             .asked
             .remove(&req_id)
             .ok_or(Corrupt::UnknownRequest(req_id))?;
-        let answer = if frame.op == Op::ERROR {
-            let name = frame.payload.strip_suffix(b"\0").unwrap_or(&frame.payload);
-            Err(StoreError::from_name(name))
-        } else if frame.op == asked.op {
-            Ok(frame.payload.as_slice())
-        } else {
+        if op.is_some_and(|op| op != asked.op) {
             return Err(Corrupt::Mismatch(req_id));
-        };
+        }
         let mut running = self
             .batches
             .remove(&asked.batch)

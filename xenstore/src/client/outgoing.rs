@@ -6,20 +6,26 @@ use abi::io::xs_wire::Op;
 
 use crate::wire;
 
+/// What is left of a message; all lengths sum up to the bytes of the queue.
+#[derive(Debug)]
+struct Message {
+    req_id: u32,
+    len_bytes: usize,
+}
+
 /// A queue of encoded messages.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
-    /// Bytes left of each message; they sum up to `bytes.len()`.
-    lengths: VecDeque<usize>,
+    messages: VecDeque<Message>,
 }
 
 impl Outgoing {
     pub(super) fn push(&mut self, op: Op, req_id: u32, tx_id: u32, payload: &[u8]) {
         let before = self.bytes.len();
         wire::encode(op, req_id, tx_id, payload, &mut self.bytes);
-        self.lengths
-            .push_back(self.bytes.len().saturating_sub(before));
+        let len_bytes = self.bytes.len().saturating_sub(before);
+        self.messages.push_back(Message { req_id, len_bytes });
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -27,24 +33,31 @@ impl Outgoing {
     }
 
     pub(super) fn first(&self) -> &[u8] {
-        let len = self.lengths.front().copied().unwrap_or(0);
+        let len = self.messages.front().map_or(0, |it| it.len_bytes);
         self.bytes.get(..len).unwrap_or_default()
     }
 
     pub(super) fn messages(&self) -> usize {
-        self.lengths.len()
+        self.messages.len()
     }
 
     pub(super) fn sent(&mut self, len_bytes: usize) {
         let mut sent = len_bytes.min(self.bytes.len());
         self.bytes.drain(..sent);
-        while let Some(first) = self.lengths.front_mut() {
-            if *first > sent {
-                *first = first.saturating_sub(sent);
+        while let Some(first) = self.messages.front_mut() {
+            if first.len_bytes > sent {
+                first.len_bytes = first.len_bytes.saturating_sub(sent);
                 return;
             }
-            sent = sent.saturating_sub(*first);
-            self.lengths.pop_front();
+            sent = sent.saturating_sub(first.len_bytes);
+            self.messages.pop_front();
         }
+    }
+
+    /// Drops what is left of the first message; its request.
+    pub(super) fn refuse(&mut self) -> Option<u32> {
+        let first = self.messages.pop_front()?;
+        self.bytes.drain(..first.len_bytes.min(self.bytes.len()));
+        Some(first.req_id)
     }
 }
