@@ -11,6 +11,8 @@ pub mod cli;
 pub mod demo;
 pub mod error;
 pub mod guest;
+pub mod host;
+pub mod libxl;
 pub mod log;
 pub mod malloc;
 pub mod proc;

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use halcyon::cli::args::{Cli, Command, VmArgs};
 use halcyon::cli::{bench, place};
 use halcyon::error::{Exit, Failure};
-use halcyon::{check, demo, guest, log, simctl, stats, vm};
+use halcyon::{check, demo, guest, host, libxl, log, simctl, stats, vm};
 
 fn main() -> ExitCode {
     log::to_stderr(log::level_from_environment(tracing::Level::INFO));
@@ -22,13 +22,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// The VM process as spawners start it, without the weight of the full parser.
+/// The VM process as spawners start it, a toolstack's device model among them, without the weight
+/// of the full parser.
 fn serve_quickly() -> Option<Result<(), Failure>> {
     let words: Option<Vec<String>> = std::env::args_os()
         .skip(1)
         .map(|word| word.into_string().ok())
         .collect();
-    let (platform, args) = VmArgs::quick(words?.iter().map(String::as_str))?;
+    let words = words?;
+    if words
+        .first()
+        .is_some_and(|first| libxl::dialect::is_spoken(first))
+    {
+        return Some(libxl::run(&words));
+    }
+    let (platform, args) = VmArgs::quick(words.iter().map(String::as_str))?;
     Some(vm::live::run(&platform, &args))
 }
 
@@ -51,6 +59,7 @@ fn parse() -> Result<Cli, Failure> {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Vm(args) => vm::live::run(&place::platform(cli.platform)?, &args),
+        Command::Host(args) => host::run(&place::platform(cli.platform)?, &args),
         Command::Sim(command) => {
             let dir = place::new_sim_dir(cli.platform, command.new_dir())?;
             simctl::run(&dir, &command)

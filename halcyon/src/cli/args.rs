@@ -37,6 +37,12 @@ pub struct Cli {
 pub enum Command {
     /// Serve one guest: every disk that xenstore gives it, until the guest is gone.
     Vm(VmArgs),
+    /// Serve every guest of this backend domain: a process for each one that gets a disk for us.
+    #[command(
+        after_help = "Stopping the daemon leaves the processes serving, and the next one takes \
+                            them back. Installation: dist/README.md."
+    )]
+    Host(HostArgs),
     /// Run a simulated Xen host and play its toolstack.
     #[command(subcommand)]
     Sim(SimCommand),
@@ -71,6 +77,17 @@ pub struct VmArgs {
     /// Which kinds of backend to serve: the directories under backend/ in xenstore.
     #[arg(long, value_delimiter = ',', default_values = ["vbd", "vbd3", "qdisk"])]
     pub kind: Vec<KindArg>,
+    /// Let the host daemon that listens here open the images, instead of opening them itself.
+    #[arg(long, value_name = "SOCKET")]
+    pub broker: Option<PathBuf>,
+}
+
+/// `halcyon host`
+#[derive(Debug, PartialEq, Eq, Args)]
+pub struct HostArgs {
+    /// Which kinds of backend to serve; vbd only where the kernel's xen-blkback is not loaded.
+    #[arg(long, value_delimiter = ',', default_values = ["vbd", "vbd3"])]
+    pub kind: Vec<KindArg>,
 }
 
 /// A kind of backend, as xenstore names it.
@@ -94,21 +111,49 @@ impl KindArg {
             Self::Qdisk => "qdisk",
         }
     }
+
+    /// The kind of a directory under `backend/`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Vbd, Self::Vbd3, Self::Qdisk];
+        all.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 impl VmArgs {
-    /// Reads the command line that spawners use, `--platform P vm --domid N`, and no other.
+    /// Reads the command lines that spawners use, `--platform P vm --domid N`, and the same with
+    /// `--kind K --broker SOCKET`, and no other.
     ///
     /// The full parser leaves 80 KiB of touched heap and stack behind, which a thousand processes
     /// would keep; whatever this does not understand is for the full parser to judge.
     pub fn quick<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<(PlatformArg, Self)> {
         let words: Vec<&str> = words.into_iter().collect();
-        let ["--platform", platform, "vm", "--domid", domid] = *words else {
+        let [
+            "--platform",
+            platform,
+            "vm",
+            "--domid",
+            domid,
+            ref rest @ ..,
+        ] = *words
+        else {
             return None;
         };
+        let (kind, broker) = match *rest {
+            [] => (vec![KindArg::Vbd, KindArg::Vbd3, KindArg::Qdisk], None),
+            ["--kind", kinds, "--broker", socket] => {
+                let kinds = kinds.split(',').map(KindArg::named);
+                (kinds.collect::<Option<_>>()?, Some(socket.into()))
+            }
+            _ => return None,
+        };
         let domid = domid.parse().ok().filter(|domid| DOMIDS.contains(domid))?;
-        let kind = vec![KindArg::Vbd, KindArg::Vbd3, KindArg::Qdisk];
-        Some((platform.parse().ok()?, Self { domid, kind }))
+        let args = Self {
+            domid,
+            kind,
+            broker,
+        };
+        Some((platform.parse().ok()?, args))
     }
 }
 
@@ -287,15 +332,27 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn the_quick_way_reads_what_the_full_parser_reads() {
-        let words = ["--platform", "sim:/x", "vm", "--domid", "7"];
-        let (platform, args) = VmArgs::quick(words).unwrap();
-        let full = Cli::parse_from(["halcyon"].into_iter().chain(words));
+    /// What either way makes of a command line.
+    fn both_ways(words: &[&str]) -> [(Option<PlatformArg>, VmArgs); 2] {
+        let (platform, args) = VmArgs::quick(words.iter().copied()).unwrap();
+        let full = Cli::parse_from(["halcyon"].iter().chain(words));
         let Command::Vm(expected) = full.command else {
             unreachable!("vm was said")
         };
-        assert_eq!((Some(platform), args), (full.platform, expected));
+        [(Some(platform), args), (full.platform, expected)]
+    }
+
+    #[test]
+    fn the_quick_way_reads_what_the_full_parser_reads() {
+        let [quick, full] = both_ways(&["--platform", "sim:/x", "vm", "--domid", "7"]);
+        assert_eq!(quick, full);
+    }
+
+    #[test]
+    fn the_quick_way_reads_what_the_host_daemon_says() {
+        let words = "--platform sim:/x vm --domid 7 --kind vbd,vbd3 --broker /run/s";
+        let [quick, full] = both_ways(&words.split(' ').collect::<Vec<_>>());
+        assert_eq!(quick, full);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! It touches nothing: it only decides names from arguments, environment and what exists. Invariant:
 //! every command means the same place by the same arguments and environment.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sim::live::HOST_SOCKET;
@@ -16,6 +17,15 @@ pub enum PlatformArg {
     Linux,
     /// A simulated host lives in this directory.
     Sim(PathBuf),
+}
+
+impl fmt::Display for PlatformArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Linux => f.write_str("linux"),
+            Self::Sim(dir) => write!(f, "sim:{}", dir.display()),
+        }
+    }
 }
 
 impl std::str::FromStr for PlatformArg {

@@ -65,8 +65,11 @@ pub fn remove_state(dir: &Path, limit: Duration) -> Result<Kept, Failure> {
 fn is_claimed(dir: &Path, limit: Duration) -> Result<bool, Failure> {
     for path in claims(dir).doing(|| format!("list {}", dir.display()))? {
         let what = || format!("look who claims {}", path.display());
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.doing(what)?;
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            // It has ended since.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            file => file.doing(what)?,
+        };
         let free = match limit {
             Duration::ZERO => lock::take(file.as_fd(), Mode::Exclusive),
             limit => lock::wait(file.as_fd(), Mode::Exclusive, limit),
@@ -152,8 +155,8 @@ mod tests {
     fn the_state_of_a_process_that_crashed_stays() {
         let scratch = Scratch::new().unwrap();
         let (dir, claim) = claimed(&scratch);
-        drop(claim);
         fs::write(dir.join(stats::FILE), "").unwrap();
+        drop(claim);
         let kept = remove_state(&dir, Duration::ZERO).unwrap();
         assert_eq!(kept, Kept::Because(FAILED));
     }

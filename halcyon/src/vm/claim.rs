@@ -51,7 +51,10 @@ pub fn vm_dir(state: &Path, uuid: &str) -> Result<PathBuf, Failure> {
 }
 
 fn create(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
 }
 
 /// The claims in the state directory of a VM that are held.
@@ -194,7 +197,8 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Whether the file that was locked is the one that the next process will find.
-fn still_named(file: &File, path: &Path) -> bool {
+#[must_use]
+pub fn still_named(file: &File, path: &Path) -> bool {
     let number = |meta: fs::Metadata| (meta.dev(), meta.ino());
     let named = fs::metadata(path).map(number).ok();
     named.is_some() && named == file.metadata().map(number).ok()

@@ -58,7 +58,7 @@ fn answer(
 }
 
 /// `/vm/<uuid>` to `<uuid>`: letters, digits and dashes, nothing that leads out of a directory.
-fn name(value: &[u8]) -> Option<String> {
+pub fn name(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
     let last = text.rsplit('/').next()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

@@ -1,0 +1,152 @@
+//! What the daemon does to guests: start, take back, say no, close, tidy up.
+//!
+//! It decides nothing. Invariant: a guest that could not be given a process is remembered as one
+//! that lost it, so that nothing is tried again before the toolstack has done something.
+
+use std::fs;
+use std::io;
+
+use abi::DomId;
+use abi::io::xenbus::XenbusState;
+use blkback::Refusal;
+use xenstore::StoreError;
+
+use super::Daemon;
+use crate::cli::args::KindArg;
+use crate::host::desk;
+use crate::host::guests::Process;
+use crate::host::inquiries::{Inquiry, Why};
+use crate::host::tree::{self, Name};
+use crate::host::wait::Source;
+use crate::stats;
+use crate::vm::claim;
+
+impl Daemon {
+    /// Takes back the processes that an earlier daemon has started, whatever they serve.
+    pub(super) fn adopt_all(&mut self) {
+        for uuid in stats::uuids(&self.state).unwrap_or_default() {
+            let held = claim::held(&self.state.join(&uuid)).unwrap_or_default();
+            for claim in held {
+                self.adopt(claim.domid, Some(&uuid));
+            }
+        }
+    }
+
+    /// Takes back the process that serves a guest: one of an earlier daemon, or one that somebody
+    /// else has started. Whether there is one.
+    pub(super) fn adopt(&mut self, domid: DomId, uuid: Option<&str>) -> bool {
+        let process = uuid.and_then(|uuid| Process::adopted(&self.state, uuid, domid));
+        let is_ours =
+            |process: &Process| process.kinds.iter().any(|kind| self.kinds.contains(kind));
+        match process.filter(is_ours) {
+            Some(process) if !self.guests.is_taken(domid) => {
+                self.watch_over(domid, process).is_ok()
+            }
+            other => other.is_some(),
+        }
+    }
+
+    /// Whether the process `pid` serves `domid`, as far as its claim says.
+    pub(super) fn serves(&mut self, pid: u32, domid: DomId, uuid: Option<&str>) -> bool {
+        let is_known = |process: &Process| process.pid == pid;
+        if self.guests.process(domid).is_some_and(is_known) {
+            return true;
+        }
+        self.adopt(domid, uuid);
+        let held = uuid.and_then(|uuid| claim::held(&self.state.join(uuid)).ok());
+        let held = held.unwrap_or_default();
+        held.iter()
+            .any(|claim| claim.domid == domid && claim.pid == pid)
+    }
+
+    fn watch_over(&mut self, domid: DomId, process: Process) -> io::Result<()> {
+        self.waiter.add(&process.fd, Source::Process(domid))?;
+        self.guests.serve(domid, process);
+        Ok(())
+    }
+
+    /// Starts the process of a guest, for which `names` wait.
+    pub(super) fn spawn(&mut self, domid: DomId, uuid: Option<String>, names: &[Name]) {
+        let kinds = self.spawner.kinds();
+        if let Err(error) = self.try_spawn(domid, kinds, uuid.clone()) {
+            tracing::error!("domain {domid}: starting its process: {error}");
+            self.guests.fall(domid, uuid);
+            let why = format!("the process that was to serve it did not start: {error}");
+            for name in names {
+                self.refuse(domid, *name, &why);
+            }
+        }
+    }
+
+    fn try_spawn(
+        &mut self,
+        domid: DomId,
+        kinds: Vec<KindArg>,
+        uuid: Option<String>,
+    ) -> io::Result<()> {
+        let child = self.spawner.spawn(domid, &kinds)?;
+        let pid = child.id();
+        self.watch_over(domid, Process::started(child, kinds, uuid)?)?;
+        tracing::info!("domain {domid}: process {pid} started");
+        Ok(())
+    }
+
+    /// The process of a guest has ended: asks how its devices are.
+    pub(super) fn ended(&mut self, domid: DomId) {
+        if let Some(ended) = self.guests.end(domid) {
+            let (inquiries, link) = (&mut self.inquiries, &mut self.link);
+            inquiries.devices(link, domid, &self.kinds, Why::Ended(ended));
+        }
+    }
+
+    /// A VM process may have a question.
+    pub(super) fn asked(&mut self, number: u32) {
+        let Some((asker, question)) = self.desk.hear(number) else {
+            return;
+        };
+        if let Some(steps) = desk::steps(&question) {
+            let inquiry = Inquiry::Image(asker, question);
+            self.inquiries.ask(&mut self.link, steps, inquiry);
+        }
+    }
+
+    /// Says of a device that it is not served, and why.
+    pub(super) fn refuse(&mut self, domid: DomId, name: Name, why: &str) {
+        let refusal = Refusal::new(Refusal::EIO, &io::Error::other(why.to_owned()));
+        if let Some(batch) = tree::refuse(domid, name, &refusal) {
+            let inquiry = Inquiry::Written(domid, name);
+            self.inquiries.submit(&mut self.link, batch, inquiry);
+        }
+    }
+
+    /// Closes a device that the toolstack withdraws and that nobody serves.
+    pub(super) fn close(&mut self, domid: DomId, name: Name) {
+        if let Some(batch) = tree::close(domid, name, XenbusState::CLOSING) {
+            let inquiry = Inquiry::Written(domid, name);
+            self.inquiries.submit(&mut self.link, batch, inquiry);
+        }
+    }
+
+    /// Removes what a process that did not end well has left of a guest that is gone.
+    pub(super) fn tidy(&self, domid: DomId, uuid: Option<&str>) {
+        let Some(dir) = uuid.map(|uuid| self.state.join(uuid)) else {
+            return;
+        };
+        if claim::held(&dir).is_ok_and(|held| held.is_empty()) {
+            drop(fs::remove_file(dir.join(stats::FILE)));
+        }
+        claim::tidy(&dir, domid);
+    }
+}
+
+/// A write was answered. That somebody else was faster, or took the device away, is no failure.
+pub(super) fn written(domid: DomId, name: Name, error: Option<&StoreError>) {
+    let benign = [
+        StoreError::NotFound,
+        StoreError::Conflict,
+        StoreError::RolledBack,
+    ];
+    if let Some(error) = error.filter(|error| !benign.contains(error)) {
+        tracing::error!("domain {domid}, {name}: writing to xenstore: {error}");
+    }
+}
