@@ -1,6 +1,8 @@
 //! The `halcyon` binary as its users meet it: every line it says, and every exit code.
 
 mod bad_input;
+mod device_model;
+mod handover;
 mod process;
 mod session;
 mod support;

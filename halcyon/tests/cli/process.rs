@@ -1,9 +1,10 @@
 //! How the process of a guest lives and ends.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::Stdio;
 
-use crate::support::{Dir, Host, done, halcyon, refused, signal, until};
+use crate::support::{Dir, Host, Vm, done, halcyon, refused, signal, until};
 
 #[test]
 fn a_terminated_process_closes_its_devices_and_ends_well() {
@@ -48,6 +49,42 @@ fn a_host_that_crashes_ends_the_process_with_one_line() {
         "{}",
         vm.logged()
     );
+}
+
+/// Where the process of domain 1 shows a disk's counters as tapdisk does.
+fn shown(host: &Host, vm: &Vm) -> PathBuf {
+    let dir = host.dir.path().join(format!("sim/td3-{}", vm.pid()));
+    dir.join("vbd-1-51712")
+}
+
+#[test]
+fn a_process_shows_its_counters_as_tapdisk_does_and_takes_them_back() {
+    let host = Host::start();
+    let domid = host.domain();
+    let mut vm = host.serve(&domid);
+    assert!(!shown(&host, &vm).exists());
+    let disk = host.dir.file("a", 1 << 20);
+    assert_eq!(host.said(&["sim", "attach", "g", &disk]).code, 0);
+    let bytes = std::fs::read(shown(&host, &vm)).unwrap();
+    assert_eq!((bytes.len(), bytes[0]), (96, 1));
+    vm.signal("TERM");
+    assert_eq!(vm.ended(), 0, "{}", vm.logged());
+    assert!(!shown(&host, &vm).parent().unwrap().exists());
+}
+
+#[test]
+fn what_a_killed_process_showed_is_taken_back_by_the_next() {
+    let host = Host::start();
+    let domid = host.domain();
+    let mut killed = host.serve(&domid);
+    let disk = host.dir.file("a", 1 << 20);
+    assert_eq!(host.said(&["sim", "attach", "g", &disk]).code, 0);
+    killed.kill();
+    assert!(shown(&host, &killed).exists());
+    let mut next = host.serve(&domid);
+    assert!(!shown(&host, &killed).parent().unwrap().exists());
+    next.signal("TERM");
+    assert_eq!(next.ended(), 0, "{}", next.logged());
 }
 
 #[test]

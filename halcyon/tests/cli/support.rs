@@ -164,6 +164,17 @@ impl Host {
         vm.has_logged("serving domain");
         vm
     }
+
+    /// Starts the process that serves a domain as libxl does, with these words.
+    pub(crate) fn device_model(&self, words: &[&str]) -> Vm {
+        let log = self.dir.path().join("dm.log");
+        let child = halcyon(words)
+            .env("HALCYON_SIM", self.dir.path().join("sim"))
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Vm { child, log }
+    }
 }
 
 impl Drop for Host {
@@ -180,6 +191,11 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has logged.
     pub(crate) fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
