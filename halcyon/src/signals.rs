@@ -1,9 +1,9 @@
-//! SIGTERM and SIGINT as something to read or to wait for, so that no handler is needed.
+//! SIGTERM, SIGINT and SIGHUP as something to read or to wait for, so that no handler is needed.
 //!
 //! UNSAFETY: calls of the C library, which has no safe wrapper among our dependencies. It
 //! knows nothing of what the signals lead to.
 //!
-//! Invariant: after [`block`] or [`descriptor`] the two signals are blocked in this thread and in
+//! Invariant: after [`block`] or [`descriptor`] the three signals are blocked in this thread and in
 //! every thread it starts, and pending ones wait.
 
 #![expect(
@@ -14,12 +14,12 @@
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
-/// Blocks SIGTERM and SIGINT in this thread and in those it starts.
+/// Blocks the three signals in this thread and in those it starts.
 pub fn block() -> io::Result<()> {
     mask(libc::SIG_BLOCK)
 }
 
-/// Lets the two signals end the process, whatever the one who started it had blocked: a mask is
+/// Lets the three signals end the process, whatever the one who started it had blocked: a mask is
 /// inherited.
 pub fn accept() -> io::Result<()> {
     mask(libc::SIG_UNBLOCK)
@@ -34,7 +34,7 @@ fn mask(how: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// Blocks the two signals and returns the non-blocking descriptor that they can be read from.
+/// Blocks the three signals and returns the non-blocking descriptor that they can be read from.
 pub fn descriptor() -> io::Result<OwnedFd> {
     block()?;
     let set = stop_signals()?;
@@ -47,7 +47,7 @@ pub fn descriptor() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Sleeps until one of the two signals, blocked before, arrives.
+/// Sleeps until one of the three signals, blocked before, arrives.
 pub fn wait() -> io::Result<()> {
     let set = stop_signals()?;
     let mut signal = 0;
@@ -66,7 +66,8 @@ fn stop_signals() -> io::Result<libc::sigset_t> {
     }
     // SAFETY: sigemptyset initialised it.
     let mut set = unsafe { set.assume_init() };
-    for signal in [libc::SIGTERM, libc::SIGINT] {
+    // SIGHUP is how libxl ends a device model.
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
         // SAFETY: `set` is initialised.
         if unsafe { libc::sigaddset(&raw mut set, signal) } != 0 {
             return Err(io::Error::last_os_error());

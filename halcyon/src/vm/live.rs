@@ -70,7 +70,11 @@ impl Process<LiveImages> {
         let stats = StatsFile::create(&dir)?;
         td3::sweep(&dir);
         let td3 = td3::Directory::new(&shared_memory(platform), &dir);
-        let images = LiveImages::new(&mut reactor, Siblings::new(dir, domid), args.broker.as_deref())?;
+        let images = LiveImages::new(
+            &mut reactor,
+            Siblings::new(dir, domid),
+            args.broker.as_deref(),
+        )?;
         let kinds = args.kind.clone();
         Ok(Self {
             guest: Guest { domid, kinds },
