@@ -4,7 +4,7 @@
 //! nowhere else, once it serves.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use abi::DomId;
@@ -197,32 +197,36 @@ fn listen(
     })
 }
 
-/// The stats page's file, removed when the process ends well.
+/// The stats page's file, removed when the process ends well. A guest that migrates to its own host
+/// has two processes for a while; the newer one's page is the one that is seen.
 pub struct StatsFile {
     page: telemetry::Page,
     path: PathBuf,
+    inode: u64,
 }
 
 impl StatsFile {
     fn create(dir: &Path) -> Result<Self, Failure> {
         let path = dir.join(stats::FILE);
         let what = || format!("create stats page {}", path.display());
-        // A reader may still have the page of an earlier process open: it keeps its own file.
-        drop(fs::remove_file(&path));
+        let new = dir.join(format!("{}-{}", stats::FILE, std::process::id()));
         let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&path);
-        let page = telemetry::Page::create(&file.doing(what)?, 1 + DEVICES_MAX).doing(what)?;
-        Ok(Self { page, path })
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let file = options.mode(0o644).open(&new).doing(what)?;
+        let page = telemetry::Page::create(&file, 1 + DEVICES_MAX).doing(what)?;
+        let inode = file.metadata().doing(what)?.ino();
+        // In place of an earlier process's page, which its readers keep.
+        fs::rename(&new, &path).doing(what)?;
+        Ok(Self { page, path, inode })
     }
 }
 
 impl Drop for StatsFile {
     fn drop(&mut self) {
+        let is_ours = |metadata: fs::Metadata| metadata.ino() == self.inode;
+        if !fs::metadata(&self.path).is_ok_and(is_ours) {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!("remove {}: {error}", self.path.display());
         }
