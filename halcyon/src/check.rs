@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, chain};
 
 /// Oldest kernel with deferred task work on a single-issuer ring.
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -87,7 +87,7 @@ fn all() -> Vec<Line> {
         ),
         memlock(soft_limit(&limits, "Max locked memory")),
         open_files(soft_limit(&limits, "Max open files")),
-        xen_devices(&|path| Path::new(path).exists()),
+        xen_devices(on_xen, &|path| xen::linux::probe(path).err()),
         kernel_backend(Path::new("/sys/module/xen_blkback").exists()),
         maptrack(on_xen, on_xen.then(maptrack_frames).flatten()),
     ]
@@ -196,21 +196,18 @@ fn open_files(limit: Option<u64>) -> Line {
     }
 }
 
-fn xen_devices(exists: &dyn Fn(&str) -> bool) -> Line {
-    if !exists("/dev/xen") {
+/// `trouble` is what stands against using a device.
+fn xen_devices(on_xen: bool, trouble: &dyn Fn(&'static str) -> Option<xen::linux::Error>) -> Line {
+    if !on_xen {
         let text = "absent: this is no Xen control domain; simulated hosts only (halcyon demo)";
         return line(Verdict::Warn, "/dev/xen", text);
     }
-    let needed = ["/dev/xen/evtchn", "/dev/xen/gntdev", "/dev/xen/xenbus"];
-    let missing: Vec<&str> = needed.into_iter().filter(|path| !exists(path)).collect();
-    if missing.is_empty() {
+    let found = xen::linux::NEEDED.into_iter().filter_map(trouble);
+    let found: Vec<String> = found.map(|error| chain(&error)).collect();
+    if found.is_empty() {
         return line(Verdict::Ok, "/dev/xen", "evtchn, gntdev, xenbus");
     }
-    let text = format!(
-        "{} missing: modprobe xen-evtchn xen-gntdev",
-        missing.join(", ")
-    );
-    line(Verdict::Fail, "/dev/xen", text)
+    line(Verdict::Fail, "/dev/xen", found.join("; "))
 }
 
 fn kernel_backend(loaded: bool) -> Line {
@@ -259,6 +256,7 @@ fn soft_limit(limits: &str, row: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xen::linux::Error;
 
     #[test]
     fn an_old_kernel_fails_and_says_which_one_to_boot() {
@@ -305,9 +303,14 @@ mod tests {
 
     #[test]
     fn a_half_equipped_control_domain_names_what_is_missing() {
-        let line = xen_devices(&|path| path != "/dev/xen/gntdev");
+        let missing = |path| Error::Missing {
+            path,
+            remedy: "modprobe xen-gntdev",
+        };
+        let trouble = |path| (path == "/dev/xen/gntdev").then(|| missing(path));
+        let line = xen_devices(true, &trouble);
         assert_eq!(line.verdict, Verdict::Fail);
-        assert!(line.text.starts_with("/dev/xen/gntdev missing"));
+        assert_eq!(line.text, "/dev/xen/gntdev is missing: modprobe xen-gntdev");
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl Device {
         let len_bytes = grefs.len().saturating_mul(PAGE_SIZE);
         // On failure `named` is dropped, and the kernel forgets the grants.
         match Map::new(self.counted(), len_bytes, named.index, access) {
-            Ok(map) => Ok(GntMapped { map, _named: named }),
+            Ok(map) => Ok(GntMapped { map, named }),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(Trouble::Refused),
             Err(error) => Err(Trouble::Os(error)),
         }
@@ -258,7 +258,14 @@ impl Device {
 #[derive(Debug)]
 struct GntMapped {
     map: Map,
-    _named: Named,
+    named: Named,
+}
+
+impl Drop for GntMapped {
+    fn drop(&mut self) {
+        // The munmap that follows.
+        self.named.device.counted();
+    }
 }
 
 impl Mapped for GntMapped {

@@ -34,6 +34,11 @@ pub use xenbus::Xenbus;
 /// The devices that serving a guest needs.
 pub const NEEDED: [&str; 3] = [device::PATH, grant_device::PATH, xenbus::PATH];
 
+/// Whether a device of [`NEEDED`] can be used: opens it, and nothing more.
+pub fn probe(path: &'static str) -> Result<(), Error> {
+    sys::open(path).map(drop)
+}
+
 /// What a process needs that serves domain `domid`.
 ///
 /// Asks xenstore for the own domain, which is one round trip. The event channels are restricted to

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use abi::DomId;
-use xenstore::{Batch, Client, Event, Path, Reply, Step, StoreError};
+use xenstore::{Batch, BatchId, Client, Event, Path, Reply, Step, StoreError};
 
 use super::{Error, sys};
 
@@ -42,8 +42,12 @@ impl Xenbus {
     pub fn own_domid(&mut self) -> Result<DomId, Error> {
         let odd = |what: String| Error::Store(what);
         let path = Path::new("domid").map_err(|error| odd(error.to_string()))?;
-        let replies = self.run(Batch::new(vec![Step::Read(path)]))?;
-        match replies.into_iter().next() {
+        self.submit(Batch::new(vec![Step::Read(path)]));
+        let reply = match self.next_event()? {
+            Event::Replies { replies, .. } => replies.into_iter().next(),
+            Event::Watch { .. } => None,
+        };
+        match reply {
             Some(Ok(Reply::Value(value))) => number(&value).ok_or_else(|| {
                 odd(format!(
                     "{:?} is no domain",
@@ -58,16 +62,9 @@ impl Xenbus {
         }
     }
 
-    /// Runs a batch and waits for its replies. Watch events that come meanwhile are lost.
-    pub fn run(&mut self, batch: Batch) -> Result<Vec<Result<Reply, StoreError>>, Error> {
-        let id = self.client.submit(batch);
-        loop {
-            if let Event::Replies { batch, replies } = self.next_event()?
-                && batch == id
-            {
-                return Ok(replies);
-            }
-        }
+    /// Queues a batch; its answer is an event.
+    pub fn submit(&mut self, batch: Batch) -> BatchId {
+        self.client.submit(batch)
     }
 
     /// Waits for the next thing that happens.

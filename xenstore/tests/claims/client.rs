@@ -153,6 +153,33 @@ fn one_message_at_a_time_can_be_had_and_partial_sends_are_continued() {
 }
 
 #[test]
+fn a_message_that_was_refused_on_its_way_is_answered_by_that() {
+    let mut client = Client::new();
+    let watch = Step::Watch {
+        path: p("@releaseDomain/7"),
+        token: "gone".to_owned(),
+    };
+    let batch = client.submit(Batch::new(vec![watch]));
+    client.submit(Batch::new(vec![Step::Read(p("/a"))]));
+    client.sent(4);
+    client.refused(StoreError::Invalid);
+    let replies = vec![Err(StoreError::Invalid)];
+    assert_eq!(client.next_event(), Some(Event::Replies { batch, replies }));
+    assert_eq!(client.outgoing().len(), HEADER_SIZE + 3);
+    assert_eq!(client.in_flight(), 0);
+}
+
+#[test]
+fn a_transaction_whose_start_was_refused_on_its_way_does_not_happen() {
+    let mut client = Client::new();
+    let batch = client.submit(Batch::transaction(vec![write("/a", "1")]));
+    client.refused(StoreError::Other(5));
+    let replies = vec![Err(StoreError::Other(5))];
+    assert_eq!(client.next_event(), Some(Event::Replies { batch, replies }));
+    assert_eq!(client.outgoing(), []);
+}
+
+#[test]
 fn replies_may_be_split_at_any_byte() {
     for chunk in 1..40 {
         let mut link = Link {
