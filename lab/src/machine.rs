@@ -1,0 +1,265 @@
+//! One emulated machine: its command line, its console, and its end.
+//!
+//! It knows nothing of scenarios: it hands on the console's lines and asks after each how long the
+//! machine may go on. Invariant: when `run` returns, the emulator is gone.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Doing as _, Failure};
+use crate::image::Image;
+use crate::qemu::Qemu;
+use crate::scenario::Hardware;
+
+/// The machine's memory, and the control domain's part of it.
+const MEMORY_MIB: u32 = 3072;
+const DOM0_MIB: u32 = 1024;
+const PROCESSORS: u32 = 2;
+/// Of the widest model: SMAP crashes the control domain in emulation, RDTSCP breaks nested guests,
+/// SMEP and five-level paging cost time and show nothing.
+const CPU: &str = "max,-smap,-smep,-la57,-rdtscp";
+/// eager-fpu: with lazy switching, processes of the control domain lose vector registers while an
+/// HVM guest shares the processor. The log must hold a whole run, for its triple faults are counted.
+const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning noreboot spec-ctrl=eager-fpu conring_size=1m";
+const LINUX_OPTIONS: &str = "console=hvc0 quiet nokaslr mitigations=off panic=1";
+
+/// In place of a scratch disk's size: a disk with a Debian system, which every boot finds as new.
+const DEBIAN: &str = "debian";
+
+/// How a machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It said that it was done, or powered off.
+    Done,
+    /// It ran out of time and was killed.
+    OutOfTime,
+}
+
+/// What a machine is made of.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// The emulator.
+    pub qemu: &'a Qemu,
+    /// What boots.
+    pub image: &'a Image,
+    /// What the scenarios ask for.
+    pub hardware: &'a Hardware,
+    /// Directory of this run: `payload` and `results` in it are shared, scratch disks lie beside.
+    pub dir: &'a Path,
+}
+
+impl Machine<'_> {
+    fn command(&self) -> Result<Command, Failure> {
+        let mut command = self.qemu.command();
+        let memory = self.hardware.memory_mib.unwrap_or(MEMORY_MIB);
+        command.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU]);
+        command.args(["-smp", &PROCESSORS.to_string(), "-m", &memory.to_string()]);
+        command.args([
+            "-nodefaults",
+            "-display",
+            "none",
+            "-vga",
+            "none",
+            "-monitor",
+            "none",
+            "-no-reboot",
+        ]);
+        let vcpus = self
+            .hardware
+            .dom0_vcpus
+            .map(|count| format!(" dom0_max_vcpus={count}"))
+            .unwrap_or_default();
+        let xen = format!("{XEN_OPTIONS} dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M{vcpus}");
+        command
+            .arg("-kernel")
+            .arg(self.image.xen())
+            .args(["-append", &xen]);
+        let (kernel, initrd) = (self.image.vmlinux(), self.image.initrd());
+        command.args([
+            "-initrd",
+            &format!("{} {LINUX_OPTIONS},{}", kernel.display(), initrd.display()),
+        ]);
+        drive(&mut command, "root", &self.image.root(), "snapshot=on");
+        for (index, size) in self.hardware.disks.iter().enumerate() {
+            if size == DEBIAN {
+                drive(
+                    &mut command,
+                    &format!("disk{index}"),
+                    self.image.debian(),
+                    "snapshot=on",
+                );
+                continue;
+            }
+            let path = self.dir.join(format!("disk{index}"));
+            File::create(&path)
+                .and_then(|file| file.set_len(bytes(size).unwrap_or(0)))
+                .doing(|| format!("creating {}", path.display()))?;
+            drive(&mut command, &format!("disk{index}"), &path, "cache=unsafe");
+        }
+        share(
+            &mut command,
+            "payload",
+            &self.dir.join("payload"),
+            ",readonly=on",
+        );
+        share(&mut command, "results", &self.dir.join("results"), "");
+        Ok(command)
+    }
+
+    /// Boots it and hands every line of its console to `line`, which returns how much longer the
+    /// machine may run from then on, or nothing when it has said that it is done.
+    pub fn run(
+        &self,
+        first: Duration,
+        mut line: impl FnMut(&str) -> Option<Duration>,
+    ) -> Result<End, Failure> {
+        let mut command = self.command()?;
+        command
+            .args(["-serial", "stdio"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command.stderr(log(&self.dir.join("results/qemu-stderr"))?);
+        let mut child = command.spawn().doing(|| "starting qemu".to_owned())?;
+        let lines = console(child.stdout.take());
+        let mut deadline = Instant::now() + first;
+        let end = loop {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(text) => match line(&text) {
+                    Some(longer) => deadline = Instant::now() + longer,
+                    None => break End::Done,
+                },
+                Err(RecvTimeoutError::Timeout) => break End::OutOfTime,
+                Err(RecvTimeoutError::Disconnected) => break End::Done,
+            }
+        };
+        self.end(&mut child)?;
+        Ok(end)
+    }
+
+    /// Boots it with its console on this terminal, until it ends.
+    pub fn interact(&self) -> Result<(), Failure> {
+        let mut command = self.command()?;
+        // Control characters, ^C among them, go to the machine.
+        command.args([
+            "-chardev",
+            "stdio,id=terminal,signal=off",
+            "-serial",
+            "chardev:terminal",
+        ]);
+        let mut child = command
+            .stdin(Stdio::inherit())
+            .spawn()
+            .doing(|| "starting qemu".to_owned())?;
+        child.wait().doing(|| "waiting for qemu".to_owned())?;
+        self.end(&mut child)
+    }
+
+    fn end(&self, child: &mut Child) -> Result<(), Failure> {
+        // It may be gone already; what is left is to collect it.
+        child.kill().doing(|| "ending qemu".to_owned())?;
+        child.wait().doing(|| "waiting for qemu's end".to_owned())?;
+        for index in 0..self.hardware.disks.len() {
+            let path = self.dir.join(format!("disk{index}"));
+            fs::remove_file(&path).doing(|| format!("removing {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn log(path: &Path) -> Result<File, Failure> {
+    File::create(path).doing(|| format!("creating {}", path.display()))
+}
+
+fn drive(command: &mut Command, id: &str, path: &Path, option: &str) {
+    command.arg("-drive").arg(format!(
+        "file={},format=raw,if=none,id={id},{option}",
+        path.display()
+    ));
+    command
+        .arg("-device")
+        .arg(format!("virtio-blk-pci,drive={id},disable-legacy=on"));
+}
+
+fn share(command: &mut Command, tag: &str, dir: &Path, option: &str) {
+    command.arg("-fsdev").arg(format!(
+        "local,id={tag},path={},security_model=none,multidevs=remap{option}",
+        dir.display()
+    ));
+    command.arg("-device").arg(format!(
+        "virtio-9p-pci,fsdev={tag},mount_tag={tag},disable-legacy=on"
+    ));
+}
+
+/// Reads the console in a thread of its own, which ends with the emulator.
+fn console(stdout: Option<ChildStdout>) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stdout?);
+        let mut bytes = Vec::new();
+        while reader
+            .read_until(b'\n', &mut bytes)
+            .is_ok_and(|count| count > 0)
+        {
+            let text = String::from_utf8_lossy(&bytes)
+                .trim_end_matches(['\r', '\n'])
+                .to_owned();
+            sender.send(text).ok()?;
+            bytes.clear();
+        }
+        Some(())
+    });
+    receiver
+}
+
+/// A size with an ending: K, M or G.
+#[must_use]
+pub fn bytes(size: &str) -> Option<u64> {
+    let (digits, shift) = match size.chars().last()? {
+        'K' => (&size[..size.len() - 1], 10),
+        'M' => (&size[..size.len() - 1], 20),
+        'G' => (&size[..size.len() - 1], 30),
+        _ => (size, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// Room for one machine: no more run at a time than this host has processors, for scenarios are
+/// bounded in time. The room is free again when the value is dropped, or the process gone.
+pub fn room(cache_dir: &Path) -> Result<File, Failure> {
+    let rooms = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let paths: Vec<PathBuf> = (0..rooms)
+        .map(|room| cache_dir.join(format!("room-{room}")))
+        .collect();
+    let mut told = false;
+    loop {
+        for path in &paths {
+            let file = log(path)?;
+            if file.try_lock().is_ok() {
+                return Ok(file);
+            }
+        }
+        if !told {
+            println!("{rooms} machines run already; waiting for one to end");
+            told = true;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_may_end_in_its_unit() {
+        assert_eq!(
+            ["512", "4K", "768M", "2G"].map(bytes),
+            [Some(512), Some(4096), Some(768 << 20), Some(2 << 30)]
+        );
+        assert_eq!(["", "M", "1T", "-1"].map(bytes), [None; 4]);
+    }
+}
