@@ -59,7 +59,9 @@ impl Rig {
         let domid = control.create(&domain()).doing(what)?;
         let mut store = Store::connect(&dir.join(STORE_SOCKET)).doing(what)?;
         run(&mut store, nodes(domid).create().doing(what)?).doing(what)?;
-        run(&mut store, disk(domid).attach().doing(what)?).doing(what)?;
+        for batch in [disk(domid).attach(), disk(domid).script_done()] {
+            run(&mut store, batch.doing(what)?).doing(what)?;
+        }
         Ok(Self {
             dir,
             domid,

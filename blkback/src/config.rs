@@ -32,13 +32,14 @@ pub const PORT_MAX: u32 = (1 << 17) - 1;
 
 /// Nodes of the backend's directory that describe the device. The toolstack writes them once,
 /// before it asks for the device.
-pub const BACKEND_KEYS: [&str; 6] = [
+pub const BACKEND_KEYS: [&str; 7] = [
     keys::FRONTEND,
     keys::FRONTEND_ID,
     keys::PARAMS,
     keys::MODE,
     keys::DEVICE_TYPE,
     keys::REMOVABLE,
+    keys::SCRIPT,
 ];
 
 /// Nodes of the frontend's directory that offer a ring.

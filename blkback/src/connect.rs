@@ -72,6 +72,8 @@ impl Device {
     /// Acts on what was read. Everything that is not finished at once sets `dirty` when it is.
     fn decide(&mut self, cx: &mut Context<'_>, look: &Look, offered: bool) {
         self.notice_removal(look);
+        let found = self.ours == XenbusState::UNKNOWN;
+        self.orphaned = look.ours == XenbusState::CONNECTED && (found || self.orphaned);
         self.ours = look.ours;
         let seen = Seen {
             offered,
@@ -91,7 +93,21 @@ impl Device {
             return self.detach(cx, &seen);
         }
         self.notice_orphan(cx);
-        if self.refusal.is_some() {
+        if self.orphaned
+            && let Some(refusal) = self.refusal.take()
+        {
+            self.submit(cx, Sent::Report, self.nodes.report(&refusal));
+            self.publishing = Some(refusal);
+            return;
+        }
+        if let (Some(refusal), XenbusState::INITIALISING, false) =
+            (&self.refusal, seen.ours, look.released)
+        {
+            let announced = self.nodes.announce(refusal);
+            return self.submit(cx, Sent::Switch(XenbusState::INIT_WAIT), announced);
+        }
+        let is_announced = seen.ours == XenbusState::INIT_WAIT && !look.released;
+        if self.refusal.is_some() && !is_announced {
             let action = xenbus::next(seen.ours, seen.theirs, Event::Failed);
             if action != Action::Nothing {
                 return self.act(cx, &seen, action);
@@ -150,10 +166,15 @@ impl Device {
     /// A device that is connected according to the store, but not to us, was left behind by a
     /// process that died. What that process had in flight is not known. One that is leaving has
     /// let go itself.
+    ///
+    /// One that was found so keeps its state: a frontend that is told Closing fails all its
+    /// requests, and a guest whose root file system that is does not survive it; one that waits can
+    /// be rebooted, or given the disk anew.
     fn notice_orphan(&mut self, cx: &mut Context<'_>) {
         let unattached = self.worker.is_none() && !self.leaving;
         let orphan = self.ours == XenbusState::CONNECTED && unattached;
-        if orphan && self.refusal.is_none() {
+        let is_known = self.orphaned && std::mem::replace(&mut self.told, true);
+        if orphan && !is_known && self.refusal.is_none() {
             let errno = Refusal::EIO;
             let text = "the process that served this device is gone".to_owned();
             self.refuse(cx, Refusal { errno, text });
@@ -275,6 +296,9 @@ impl Device {
     /// disk: those must not meet the ones of a new connection. The image comes first, for its lock
     /// may be with the process of another domain until now.
     fn attach(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
+        if !seen.look.released {
+            return;
+        }
         if self.disk.is_none() {
             return self.open(cx, LockBy::Now);
         }

@@ -113,6 +113,10 @@ pub struct Device {
     pub(crate) detaching: bool,
     /// Our directory is gone; what stands there now belongs to another device.
     pub(crate) removed: bool,
+    /// The device was found connected to a process that is gone.
+    pub(crate) orphaned: bool,
+    /// The operator knows that.
+    pub(crate) told: bool,
     /// The operator knows how many requests are waited for.
     pub(crate) said: bool,
     /// The owner, or the guest's death, wants the device to end.
@@ -162,6 +166,8 @@ impl Device {
             unread: 0,
             detaching: false,
             removed: false,
+            orphaned: false,
+            told: false,
             said: false,
             leaving: false,
             finished: false,

@@ -19,6 +19,9 @@ pub(crate) type Replies = [Result<Reply, StoreError>];
 /// Who serves the device: a name from XenServer's blkback, which no header has.
 const KTHREAD_PID: &str = "kthread-pid";
 
+/// The kind that libxl starts a process for and runs no script.
+const QDISK: &str = "qdisk";
+
 /// Why a join of a checked directory and a name of ours cannot fail.
 const SHORT: &str = "directory of checked length, constant name";
 
@@ -36,6 +39,10 @@ pub(crate) struct Nodes {
     token: String,
     /// The process that serves it, where others are to know.
     pid: Option<u32>,
+    /// The kind is one that toolstacks run a hotplug script for.
+    may_have_script: bool,
+    /// The toolstack runs a hotplug script once we are in InitWait, and reads the state before.
+    has_script: bool,
 }
 
 /// What a look found.
@@ -48,6 +55,8 @@ pub(crate) struct Look {
     pub(crate) online: bool,
     /// Whether the device is made of something else than it was.
     pub(crate) differs: bool,
+    /// The toolstack has seen InitWait: its hotplug script has run, or it has none.
+    pub(crate) released: bool,
     /// The frontend's offer, if it was looked for.
     pub(crate) offer: Values,
 }
@@ -73,6 +82,8 @@ impl Nodes {
             params: None,
             token: owner.to_string(),
             pid: None,
+            may_have_script: id.kind != QDISK,
+            has_script: false,
         })
     }
 
@@ -99,6 +110,8 @@ impl Nodes {
     ) -> Result<Description, Invalid> {
         let values = values(&BACKEND_KEYS, replies);
         self.introduced = values.get(keys::PARAMS).map(<[u8]>::to_vec);
+        let script = values.get(keys::SCRIPT).unwrap_or_default();
+        self.has_script = self.may_have_script && !script.is_empty();
         self.frontend = Some(config::frontend(&values, domid)?);
         Description::parse(&values)
     }
@@ -136,6 +149,7 @@ impl Nodes {
             read(&self.backend, keys::STATE),
             read(&self.backend, keys::ONLINE),
             read(&self.backend, keys::PARAMS),
+            read(&self.backend, keys::HOTPLUG_STATUS),
         ];
         if let Some(frontend) = &self.frontend {
             steps.push(read(frontend, keys::STATE));
@@ -159,21 +173,24 @@ impl Nodes {
             ours: state(0),
             online: node(1) == Some(b"1"),
             differs: self.introduced.is_some() && self.introduced != self.params,
-            theirs: state(3),
-            offer: values(&FRONTEND_KEYS, replies.get(4..).unwrap_or_default()),
+            released: !self.has_script || node(3).is_some_and(|status| !status.is_empty()),
+            theirs: state(4),
+            offer: values(&FRONTEND_KEYS, replies.get(5..).unwrap_or_default()),
         })
     }
 
     /// Publishes InitWait with the features that frontends look for this early, and takes back
-    /// what an earlier attempt had to report.
+    /// what an earlier attempt had to report. Where there is a script, it says that it is done.
     pub(crate) fn init_wait(&self, geometry: &Geometry) -> Batch {
         let flush = if geometry.flush { "1" } else { "0" };
-        let steps = vec![
+        let mut steps = vec![
             Step::Remove(node(&self.backend, keys::HOTPLUG_ERROR)),
             Step::Remove(self.error.clone()),
-            self.write(keys::HOTPLUG_STATUS, &"connected"),
             self.write(keys::FEATURE_FLUSH_CACHE, &flush),
         ];
+        if !self.has_script {
+            steps.push(self.write(keys::HOTPLUG_STATUS, &"connected"));
+        }
         self.switch(XenbusState::INIT_WAIT, steps)
     }
 
@@ -197,16 +214,27 @@ impl Nodes {
         self.switch(XenbusState::CLOSING, self.words(refusal))
     }
 
-    /// Publishes why, where the state says Closing already.
+    /// Publishes why, with InitWait: libxl waits for this state and for no other, and then runs the
+    /// script, which finds the words and has them shown.
+    pub(crate) fn announce(&self, refusal: &Refusal) -> Batch {
+        let words = self.reasons(refusal).to_vec();
+        self.switch(XenbusState::INIT_WAIT, words)
+    }
+
+    /// Publishes why, whatever the state says.
     pub(crate) fn report(&self, refusal: &Refusal) -> Batch {
         Batch::transaction(self.expected().chain(self.words(refusal)).collect())
     }
 
     fn words(&self, refusal: &Refusal) -> Vec<Step> {
-        vec![
+        let status = self.write(keys::HOTPLUG_STATUS, &"error");
+        self.reasons(refusal).into_iter().chain([status]).collect()
+    }
+
+    fn reasons(&self, refusal: &Refusal) -> [Step; 2] {
+        [
             Step::Write(node(&self.error, "error"), refusal.node_value()),
             self.write(keys::HOTPLUG_ERROR, refusal),
-            self.write(keys::HOTPLUG_STATUS, &"error"),
         ]
     }
 
@@ -257,7 +285,10 @@ impl Nodes {
             .frontend
             .as_ref()
             .map(|frontend| node(frontend, keys::STATE));
-        ours.into_iter().chain(theirs)
+        let script = self
+            .has_script
+            .then(|| node(&self.backend, keys::HOTPLUG_STATUS));
+        ours.into_iter().chain(script).chain(theirs)
     }
 }
 

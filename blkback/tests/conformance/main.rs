@@ -29,6 +29,7 @@ mod keys;
 mod reconnect;
 mod removal;
 mod requests;
+mod script;
 mod segments;
 mod store;
 mod support;

@@ -153,8 +153,10 @@ impl Show {
         let what = || format!("disk {}", spec.params);
         let vm = self.stage.serve(domain.domid)?;
         if self.stamped {
-            let batch = disk.attach().doing(what)?;
-            wait::run(&mut self.toolstack.store, batch).doing(what)?;
+            for batch in [disk.attach(), disk.script_done()] {
+                let batch = batch.doing(what)?;
+                wait::run(&mut self.toolstack.store, batch).doing(what)?;
+            }
         } else {
             // A user's image may be refused: its backend says why before there is a guest.
             plug(&mut self.toolstack.store, &disk, PATIENCE)

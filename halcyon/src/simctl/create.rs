@@ -141,7 +141,10 @@ fn furnish(
     for disk in disks {
         let what = || format!("guest {}, disk {}", domain.name, disk.dev);
         if args.no_vm {
-            wait::run(&mut host.store, disk.attach().doing(what)?).doing(what)?;
+            // Nobody waits, so nobody would run the script later.
+            for batch in [disk.attach(), disk.script_done()] {
+                wait::run(&mut host.store, batch.doing(what)?).doing(what)?;
+            }
         } else {
             plug(&mut host.store, disk, PATIENCE).doing(what)?;
         }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod device_model;
 mod handover;
+mod host_daemon;
 mod process;
 mod session;
 mod support;

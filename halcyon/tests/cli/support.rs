@@ -165,6 +165,19 @@ impl Host {
         vm
     }
 
+    /// Starts a command whose log goes to this file; it ends with the host.
+    pub(crate) fn logging(&self, args: &[&str], name: &str) -> Vm {
+        let log = self.dir.path().join(name);
+        let child = self
+            .command(args)
+            .stderr(File::create(&log).unwrap())
+            .spawn();
+        Vm {
+            child: child.unwrap(),
+            log,
+        }
+    }
+
     /// Starts the process that serves a domain as libxl does, with these words.
     pub(crate) fn device_model(&self, words: &[&str]) -> Vm {
         let log = self.dir.path().join("dm.log");

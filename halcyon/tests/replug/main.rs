@@ -88,6 +88,7 @@ impl Town {
 
     fn attach(&mut self, disk: &Disk) {
         self.write(disk.attach().expect("short paths"));
+        self.write(disk.script_done().expect("short paths"));
     }
 
     fn remove(&mut self, disk: &Disk) {

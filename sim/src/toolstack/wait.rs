@@ -122,12 +122,12 @@ fn watch_until(
     let until = Instant::now() + patience;
     loop {
         let state = state_of(store, backend)?;
-        if reaches(state, wanted) {
-            return Ok(());
-        }
-        // A backend that closes instead of coming up has said why.
+        // The script looks for this before anything else.
         if let Some(why) = complaint(store, backend)?.filter(|_| wanted != XenbusState::CLOSED) {
             return Err(Error::Refused(why));
+        }
+        if reaches(state, wanted) {
+            return Ok(());
         }
         let left = until.saturating_duration_since(Instant::now());
         set_timeout(store, Some(left.max(Duration::from_millis(1))))?;

@@ -1,0 +1,165 @@
+//! The host daemon: a process for every guest, and what happens when either of them ends.
+
+use crate::support::{Host, Vm, done, signal, until};
+
+/// A daemon on this host that is ready.
+fn daemon(host: &Host, name: &str) -> Vm {
+    let daemon = host.logging(&["host"], name);
+    daemon.has_logged("host daemon is ready");
+    daemon
+}
+
+/// A guest without a process, whose disk is this image; it makes some requests.
+fn guest(host: &Host, name: &str, image: &str) -> Guest {
+    let disk = host.dir.file(image, 1 << 20);
+    let made = host.said(&[
+        "sim",
+        "create",
+        name,
+        "--no-vm",
+        "--requests",
+        "100",
+        "--disk",
+        &disk,
+    ]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let mut words = made.out.split_whitespace();
+    let domid = words.next().unwrap().to_owned();
+    let log = host.dir.path().join("sim/run");
+    let log = log.join(words.nth(1).unwrap()).join("guest.log");
+    Guest { domid, log }
+}
+
+struct Guest {
+    domid: String,
+    log: std::path::PathBuf,
+}
+
+impl Guest {
+    fn has_run(&self) {
+        until(|| std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains("\"ran\"")));
+    }
+}
+
+/// The process that the daemon has started for a guest.
+fn process_of(daemon: &Vm, domid: &str) -> u32 {
+    let line = format!("domain {domid}: process ");
+    daemon.has_logged(&line);
+    let logged = daemon.logged();
+    let rest = logged.split(&line).nth(1).unwrap();
+    rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn every_guest_with_a_disk_gets_a_process_and_a_second_disk_starts_none() {
+    let host = Host::start();
+    let daemon = daemon(&host, "host.log");
+    let guests = [guest(&host, "g", "a"), guest(&host, "h", "b")];
+    guests.iter().for_each(Guest::has_run);
+    let more = host.dir.file("c", 1 << 20);
+    assert_eq!(host.said(&["sim", "attach", "g", &more]).code, 0);
+    assert_eq!(daemon.logged().matches("started").count(), 2);
+    for name in ["g", "h"] {
+        assert_eq!(host.said(&["sim", "destroy", name]), done());
+    }
+}
+
+#[test]
+fn a_second_daemon_is_refused() {
+    let host = Host::start();
+    let first = daemon(&host, "host.log");
+    let second = host.said(&["host"]);
+    assert_eq!(second.code, 4);
+    let line = format!("(process {}): stop it first", first.pid());
+    assert!(second.err.contains(&line), "{}", second.err);
+}
+
+#[test]
+fn processes_outlive_their_daemon_and_the_next_one_opens_images_for_them() {
+    let host = Host::start();
+    let mut first = daemon(&host, "first.log");
+    let guest = guest(&host, "g", "a");
+    guest.has_run();
+    first.kill();
+    let second = daemon(&host, "second.log");
+    second.has_logged("1 guests have a process");
+    let more = host.dir.file("b", 1 << 20);
+    assert_eq!(host.said(&["sim", "attach", "g", &more]).code, 0);
+    assert_eq!(host.said(&["sim", "destroy", "g"]), done());
+    second.has_logged(&format!("domain {}: process ", guest.domid));
+}
+
+#[test]
+fn an_image_asked_for_while_there_is_no_daemon_waits_for_the_next_one() {
+    let host = Host::start();
+    let mut first = daemon(&host, "first.log");
+    guest(&host, "g", "a").has_run();
+    first.signal("TERM");
+    assert_eq!(first.ended(), 0);
+    let more = host.dir.file("b", 1 << 20);
+    let mut attach = host
+        .command(&["sim", "attach", "g", &more])
+        .spawn()
+        .unwrap();
+    let _second = daemon(&host, "second.log");
+    assert!(attach.wait().unwrap().success());
+    assert_eq!(host.said(&["sim", "destroy", "g"]), done());
+}
+
+#[test]
+fn a_refused_image_is_reported_and_the_other_disk_goes_on() {
+    let host = Host::start();
+    let _daemon = daemon(&host, "host.log");
+    let guest = guest(&host, "g", "a");
+    let missing = host.dir.path().join("none");
+    let refused = host.said(&["sim", "attach", "g", missing.to_str().unwrap()]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.ends_with("none: no such file\n"),
+        "{}",
+        refused.err
+    );
+    guest.has_run();
+    assert_eq!(host.said(&["sim", "destroy", "g"]), done());
+}
+
+#[test]
+fn a_killed_process_is_one_error_line_and_its_disk_is_served_again_when_attached_again() {
+    let host = Host::start();
+    let daemon = daemon(&host, "host.log");
+    let guest = guest(&host, "g", "a");
+    guest.has_run();
+    let pid = process_of(&daemon, &guest.domid);
+    signal(pid, "KILL");
+    daemon.has_logged(&format!(
+        "process {pid} was killed by signal 9; not served until attached again or rebooted: \
+         vbd3/51712"
+    ));
+    assert_eq!(host.said(&["sim", "detach", "g", "xvda"]), done());
+    let again = host.dir.path().join("a");
+    assert_eq!(
+        host.said(&["sim", "attach", "g", again.to_str().unwrap()])
+            .code,
+        0
+    );
+    assert_eq!(daemon.logged().matches("started").count(), 2);
+    host.said(&["sim", "destroy", "g"]);
+}
+
+#[test]
+fn a_process_that_fails_at_its_start_is_not_started_again_and_its_device_says_so() {
+    let host = Host::start();
+    let daemon = daemon(&host, "host.log");
+    let domain = host.said(&["sim", "create", "g", "--no-guest", "--no-vm"]);
+    let uuid = domain.out.split_whitespace().nth(2).unwrap();
+    // Where its state directory would be.
+    std::fs::write(host.dir.path().join("sim/run").join(uuid), "").unwrap();
+    let disk = host.dir.file("a", 1 << 20);
+    let refused = host.said(&["sim", "attach", "g", &disk]);
+    let line = "the process that was to serve it has failed\n";
+    assert!(refused.err.ends_with(line), "{}", refused.err);
+    assert_eq!(daemon.logged().matches("started").count(), 1);
+    std::fs::remove_file(host.dir.path().join("sim/run").join(uuid)).unwrap();
+    assert_eq!(host.said(&["sim", "attach", "g", &disk]).code, 0);
+    assert_eq!(host.said(&["sim", "destroy", "g"]), done());
+}
