@@ -279,7 +279,7 @@ mod tests {
         let passed = judged("ok a\n", Ended::With(0));
         let failed = judged("not ok a: b\n", Ended::With(0));
         let died = judged("", Ended::Never);
-        assert_eq!(exit_status(&[passed.clone()]), 0);
+        assert_eq!(exit_status(std::slice::from_ref(&passed)), 0);
         assert_eq!(exit_status(&[passed, failed.clone()]), 1);
         assert_eq!(exit_status(&[failed, died]), 3);
     }

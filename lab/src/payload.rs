@@ -114,7 +114,7 @@ fn executable(messages: &str, target: &str) -> Option<PathBuf> {
             .filter(|_| named)
             .map(PathBuf::from)
     };
-    messages.lines().filter_map(file).last()
+    messages.lines().rev().find_map(file)
 }
 
 /// Lays the payload out in `dir`: see `dom0/init` and `dom0/run` for who reads what.
