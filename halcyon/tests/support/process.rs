@@ -1,6 +1,8 @@
 //! The process of one guest, as a world steps it: everything of `halcyon vm` but the kernel.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use blkback::{LockBy, Medium, Refusal};
 use disk::raw::Raw;
@@ -63,25 +65,30 @@ pub(crate) fn start(start: Start<'_>, around: impl Around + 'static) -> Box<dyn 
         domid,
         kinds: vec![KindArg::Vbd],
     };
+    let answers = Rc::new(Cell::new(false));
     let images = Drives {
         drives,
         around,
         asked: VecDeque::new(),
+        answers: Rc::clone(&answers),
     };
     let page = telemetry::Page::anonymous(8).expect("memory for counters");
     let mut vm = Vm::new(guest, platform, connection, images, page, || {});
     vm.start(files);
-    Box::new(Stepped { vm })
+    Box::new(Stepped { vm, answers })
 }
 
 struct Stepped<A: Around> {
     vm: Vm<World, Drives<A>>,
+    answers: Rc<Cell<bool>>,
 }
 
 impl<A: Around> Process for Stepped<A> {
     fn turn(&mut self, files: &mut World, completions: &mut Vec<Completion>) -> Progress {
         match self.vm.turn(files, completions) {
             Ok(Turn::Again) => Progress::Again,
+            // The bell of a broker wakes its process.
+            Ok(Turn::Idle) if self.answers.get() => Progress::Again,
             Ok(Turn::Idle) => Progress::Idle,
             Ok(Turn::Done) => {
                 self.vm.finish(files);
@@ -100,6 +107,8 @@ struct Drives<A: Around> {
     drives: DriveSlots,
     around: A,
     asked: VecDeque<Image>,
+    /// An image was asked for and can be had.
+    answers: Rc<Cell<bool>>,
 }
 
 impl<A: Around> Drives<A> {
@@ -124,6 +133,8 @@ impl<A: Around> Drives<A> {
 
 impl<A: Around> Images<World> for Drives<A> {
     fn open(&mut self, _: &mut World, image: Image) {
+        let is_late = self.around.is_late(&image.params);
+        self.answers.set(self.answers.get() || !is_late);
         self.asked.push_back(image);
     }
 
@@ -131,7 +142,9 @@ impl<A: Around> Images<World> for Drives<A> {
 
     fn opened(&mut self, files: &mut World) -> Option<Opened> {
         let is_here = |image: &Image| !self.around.is_late(&image.params);
-        let at = self.asked.iter().position(is_here)?;
+        let at = self.asked.iter().position(is_here);
+        self.answers.set(at.is_some());
+        let at = at?;
         let image = self.asked.remove(at)?;
         let medium = self.medium(files, &image);
         Some((image.owner, medium))
