@@ -15,7 +15,7 @@ use crate::stack::Stack;
 use crate::tools;
 
 /// Programs in full: shells and tools that scenarios use, where busybox's are missing or poorer.
-const PROGRAMS: [&str; 28] = [
+const PROGRAMS: [&str; 31] = [
     "bash",
     "strace",
     "fio",
@@ -39,6 +39,9 @@ const PROGRAMS: [&str; 28] = [
     "unshare",
     "setpriv",
     "prlimit",
+    "xenstore-chmod",
+    "xenstore-exists",
+    "xenstore-list",
     "xenstore-ls",
     "xenstore-read",
     "xenstore-write",
