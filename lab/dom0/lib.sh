@@ -238,7 +238,7 @@ leftovers() {
     echo "# xenstore"
     xenstore-ls -f | grep -av '^/libxl/0/\|^/local/domain/0/memory'
     echo "# event channels"
-    awk '/xen-dyn|xen-pirq|xen-percpu/ { sub(/.*xen-/, "xen-"); print }' /proc/interrupts | sort
+    awk '/xen-/ { sub(/^ *[0-9]+:( +[0-9]+)+ +/, ""); print }' /proc/interrupts | sort
     echo "# grants"
     grants_in_use
     echo "# processes"

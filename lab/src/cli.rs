@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::scenario::Disk;
+
 /// Boots the real Xen hypervisor in an emulated machine and runs guests against Halcyon.
 #[derive(Debug, Parser)]
 #[command(
@@ -92,7 +94,7 @@ pub struct ShellArgs {
     /// Cargo's profile for what is built.
     #[arg(long, default_value = "release")]
     pub profile: String,
-    /// A scratch disk of this size (K, M, G); may be repeated.
+    /// A scratch disk of this size, as 768M; may be repeated.
     #[arg(long, value_name = "SIZE")]
-    pub disk: Vec<String>,
+    pub disk: Vec<Disk>,
 }

@@ -79,8 +79,13 @@ fn shell(args: &ShellArgs) -> Result<u8, Failure> {
     let cache = Cache::open()?;
     let stack: Stack = args.stack.parse()?;
     let (qemu, images) = run::set_up(&cache, &[stack], false)?;
-    let built = payload::build(&[], args.halcyon.as_deref(), &args.profile)?;
     let dir = run::new_dir(&cache)?;
+    let built = payload::build(
+        &[],
+        args.halcyon.as_deref(),
+        &args.profile,
+        &dir.join("built"),
+    )?;
     fs::create_dir_all(dir.join("results")).doing(|| format!("creating {}", dir.display()))?;
     let hardware = Hardware {
         disks: args.disk.clone(),

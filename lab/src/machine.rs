@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Doing as _, Failure};
 use crate::image::Image;
 use crate::qemu::Qemu;
-use crate::scenario::Hardware;
+use crate::scenario::{Disk, Hardware};
 
 /// The machine's memory, and the control domain's part of it.
 const MEMORY_MIB: u32 = 3072;
@@ -26,9 +26,6 @@ const CPU: &str = "max,-smap,-smep,-la57,-rdtscp";
 /// HVM guest shares the processor. The log must hold a whole run, for its triple faults are counted.
 const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning noreboot spec-ctrl=eager-fpu conring_size=1m";
 const LINUX_OPTIONS: &str = "console=hvc0 quiet nokaslr mitigations=off panic=1";
-
-/// In place of a scratch disk's size: a disk with a Debian system, which every boot finds as new.
-const DEBIAN: &str = "debian";
 
 /// How a machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,21 +81,17 @@ impl Machine<'_> {
             &format!("{} {LINUX_OPTIONS},{}", kernel.display(), initrd.display()),
         ]);
         drive(&mut command, "root", &self.image.root(), "snapshot=on");
-        for (index, size) in self.hardware.disks.iter().enumerate() {
-            if size == DEBIAN {
-                drive(
-                    &mut command,
-                    &format!("disk{index}"),
-                    self.image.debian(),
-                    "snapshot=on",
-                );
-                continue;
+        for (index, disk) in self.hardware.disks.iter().enumerate() {
+            let id = format!("disk{index}");
+            match disk {
+                Disk::Debian => drive(&mut command, &id, self.image.debian(), "snapshot=on"),
+                Disk::Empty(len_bytes) => {
+                    let path = self.dir.join(&id);
+                    let made = File::create(&path).and_then(|file| file.set_len(*len_bytes));
+                    made.doing(|| format!("creating {}", path.display()))?;
+                    drive(&mut command, &id, &path, "cache=unsafe");
+                }
             }
-            let path = self.dir.join(format!("disk{index}"));
-            File::create(&path)
-                .and_then(|file| file.set_len(bytes(size).unwrap_or(0)))
-                .doing(|| format!("creating {}", path.display()))?;
-            drive(&mut command, &format!("disk{index}"), &path, "cache=unsafe");
         }
         share(
             &mut command,
@@ -162,11 +155,12 @@ impl Machine<'_> {
         // It may be gone already; what is left is to collect it.
         child.kill().doing(|| "ending qemu".to_owned())?;
         child.wait().doing(|| "waiting for qemu's end".to_owned())?;
-        for index in 0..self.hardware.disks.len() {
+        let disks = self.hardware.disks.iter().enumerate();
+        let mut scratch = disks.filter(|(_, disk)| **disk != Disk::Debian);
+        scratch.try_for_each(|(index, _)| {
             let path = self.dir.join(format!("disk{index}"));
-            fs::remove_file(&path).doing(|| format!("removing {}", path.display()))?;
-        }
-        Ok(())
+            fs::remove_file(&path).doing(|| format!("removing {}", path.display()))
+        })
     }
 }
 
@@ -215,18 +209,6 @@ fn console(stdout: Option<ChildStdout>) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// A size with an ending: K, M or G.
-#[must_use]
-pub fn bytes(size: &str) -> Option<u64> {
-    let (digits, shift) = match size.chars().last()? {
-        'K' => (&size[..size.len() - 1], 10),
-        'M' => (&size[..size.len() - 1], 20),
-        'G' => (&size[..size.len() - 1], 30),
-        _ => (size, 0),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 /// Room for one machine: no more run at a time than this host has processors, for scenarios are
 /// bounded in time. The room is free again when the value is dropped, or the process gone.
 pub fn room(cache_dir: &Path) -> Result<File, Failure> {
@@ -247,19 +229,5 @@ pub fn room(cache_dir: &Path) -> Result<File, Failure> {
             told = true;
         }
         std::thread::sleep(Duration::from_secs(1));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_may_end_in_its_unit() {
-        assert_eq!(
-            ["512", "4K", "768M", "2G"].map(bytes),
-            [Some(512), Some(4096), Some(768 << 20), Some(2 << 30)]
-        );
-        assert_eq!(["", "M", "1T", "-1"].map(bytes), [None; 4]);
     }
 }

@@ -33,44 +33,54 @@ pub struct Built {
     others: Vec<(String, PathBuf)>,
 }
 
-/// Builds what the scenarios need; the program under test may be given instead.
+/// Builds what the scenarios need and puts a copy of each into `dir`, so that a build beside the run
+/// does not change what is under test. The program under test may be given instead.
 pub fn build(
     scenarios: &[Scenario],
     halcyon: Option<&Path>,
     profile: &str,
+    dir: &Path,
 ) -> Result<Built, Failure> {
     let bin =
         |package: &str, name: &str| cargo(profile, &["build", "-p", package, "--bin", name], name);
+    let taken = |name: &str, path: &Path| {
+        let kept = dir.join(name);
+        copy(path, &kept).map(|()| kept)
+    };
     let halcyon = halcyon.map_or_else(|| bin("halcyon", "halcyon"), |path| Ok(path.to_owned()))?;
-    let lab_io = bin("lab", "lab-io")?;
-    let mut others: Vec<(String, PathBuf)> = Vec::new();
+    let mut built = Built {
+        halcyon: taken("halcyon", &halcyon)?,
+        lab_io: taken("lab-io", &bin("lab", "lab-io")?)?,
+        others: Vec::new(),
+    };
     for need in scenarios.iter().flat_map(|scenario| &scenario.needs) {
-        let (name, path) = match need {
-            // Tests keep the checks that a release build leaves out.
-            Need::Test(package, name) => (
-                format!("{package}-{name}"),
-                cargo(
-                    "dev",
-                    &["test", "--no-run", "-p", package, "--test", name],
-                    name,
-                )?,
-            ),
-            Need::Bin(package, name) => (name.clone(), bin(package, name)?),
-            Need::Example(package, name) => (
-                name.clone(),
-                cargo(profile, &["build", "-p", package, "--example", name], name)?,
-            ),
+        let name = match need {
+            Need::Test(package, name) => format!("{package}-{name}"),
+            Need::Bin(_, name) | Need::Example(_, name) => name.clone(),
             Need::File(_) => continue,
         };
-        if others.iter().all(|(other, _)| *other != name) {
-            others.push((name, path));
+        if built.others.iter().all(|(other, _)| *other != name) {
+            let kept = taken(&name, &target(need, profile)?)?;
+            built.others.push((name, kept));
         }
     }
-    Ok(Built {
-        halcyon,
-        lab_io,
-        others,
-    })
+    Ok(built)
+}
+
+/// Builds one thing that a scenario needs.
+fn target(need: &Need, profile: &str) -> Result<PathBuf, Failure> {
+    match need {
+        // Tests keep the checks that a release build leaves out.
+        Need::Test(package, name) => {
+            let words = ["test", "--no-run", "-p", package, "--test", name];
+            cargo("dev", &words, name)
+        }
+        Need::Bin(package, name) => cargo(profile, &["build", "-p", package, "--bin", name], name),
+        Need::Example(package, name) => {
+            cargo(profile, &["build", "-p", package, "--example", name], name)
+        }
+        Need::File(path) => Ok(repository().join(path)),
+    }
 }
 
 /// Has cargo build one target and tell where it lies.

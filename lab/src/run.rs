@@ -53,13 +53,24 @@ struct Run<'a> {
 /// Sets up, builds, boots and judges. Everything about each machine is kept in the directory named.
 pub fn run(cache: &Cache, order: &Order<'_>) -> Result<Vec<Outcome>, Failure> {
     let (qemu, images) = set_up(cache, order.stacks, false)?;
-    let built = payload::build(order.scenarios, order.halcyon, order.profile)?;
+    if order.scenarios.iter().any(|one| one.hardware.has_debian()) {
+        let _lock = cache.lock()?;
+        let mut stacks = order.stacks.iter();
+        stacks.try_for_each(|stack| image::debian(cache, stack, false))?;
+    }
+    let dir = new_dir(cache)?;
+    let built = payload::build(
+        order.scenarios,
+        order.halcyon,
+        order.profile,
+        &dir.join("built"),
+    )?;
     let run = Run {
         order,
         qemu,
         built,
         cache,
-        dir: new_dir(cache)?,
+        dir,
     };
     println!("results: {}", run.dir.display());
     let mut outcomes = Vec::new();

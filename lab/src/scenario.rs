@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{Doing as _, Failure};
@@ -32,17 +33,57 @@ pub enum Need {
     File(PathBuf),
 }
 
+/// A disk of the machine beside its root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// An empty one of so many bytes.
+    Empty(u64),
+    /// One with a Debian system for a guest.
+    Debian,
+}
+
+impl FromStr for Disk {
+    type Err = Failure;
+
+    /// `debian`, or a size that may end in K, M or G.
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        if text == "debian" {
+            return Ok(Self::Debian);
+        }
+        let (digits, shift) = ["K", "M", "G"]
+            .iter()
+            .zip([10, 20, 30])
+            .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))
+            .unwrap_or((text, 0));
+        let number = digits.parse::<u64>().ok();
+        let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+        bytes.map(Self::Empty).ok_or_else(|| {
+            Failure::new(format!(
+                "a disk is a size like 768M, or debian, not '{text}'"
+            ))
+        })
+    }
+}
+
 /// The machine that a scenario runs in; scenarios with equal machines share one boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hardware {
-    /// Sizes of the scratch disks, as `truncate` takes them; `debian` is one with a system.
-    pub disks: Vec<String>,
+    /// The scratch disks.
+    pub disks: Vec<Disk>,
     /// Kernel modules to load first.
     pub modules: Vec<String>,
     /// The machine's memory; none is the usual.
     pub memory_mib: Option<u32>,
     /// Virtual processors of the control domain; none is all there are.
     pub dom0_vcpus: Option<u32>,
+}
+
+impl Hardware {
+    /// Whether the Debian system has to be there.
+    #[must_use]
+    pub fn has_debian(&self) -> bool {
+        self.disks.contains(&Disk::Debian)
+    }
 }
 
 /// One scenario's header.
@@ -125,7 +166,10 @@ impl Scenario {
             "stacks" => self.on_stacks(value)?,
             "set" => self.set = set(value)?,
             "timeout" => self.timeout = Duration::from_secs(u64::from(number(key, value)?)),
-            "disk" => self.hardware.disks = words(value),
+            "disk" => {
+                let disks = value.split_whitespace().map(str::parse);
+                self.hardware.disks = disks.collect::<Result<_, _>>()?;
+            }
             "modules" => self.hardware.modules = words(value),
             "memory" => self.hardware.memory_mib = Some(number(key, value)?),
             "vcpus" => self.hardware.dom0_vcpus = Some(number(key, value)?),
@@ -237,8 +281,20 @@ mod tests {
         let scenario = parsed("# set: quick\n# disk: 768M 64M\n\n# modules: loop\n").expect("good");
         assert_eq!(scenario.name, "one");
         assert_eq!(scenario.set, Set::Quick);
-        assert_eq!(scenario.hardware.disks, ["768M", "64M"]);
+        assert_eq!(
+            scenario.hardware.disks,
+            [Disk::Empty(768 << 20), Disk::Empty(64 << 20)]
+        );
         assert!(scenario.hardware.modules.is_empty());
+    }
+
+    #[test]
+    fn a_disk_is_a_size_or_the_debian_system() {
+        let disk = |text: &str| text.parse::<Disk>().ok();
+        assert_eq!(disk("512"), Some(Disk::Empty(512)));
+        assert_eq!(disk("2G"), Some(Disk::Empty(2 << 30)));
+        assert_eq!(disk("debian"), Some(Disk::Debian));
+        assert_eq!(["", "M", "1T", "-1", "99999999999G"].map(disk), [None; 5]);
     }
 
     #[test]

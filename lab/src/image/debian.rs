@@ -71,7 +71,7 @@ fn name(stack: &Stack) -> String {
 }
 
 /// Fetches and unpacks it where that has not been done from the same packages.
-pub(super) fn ready(cache: &Cache, stack: &Stack, refresh: bool) -> Result<(), Failure> {
+pub fn ready(cache: &Cache, stack: &Stack, refresh: bool) -> Result<(), Failure> {
     let (name, wanted) = (name(stack), PACKAGES.iter().map(ToString::to_string));
     let wanted: Vec<String> = wanted.collect();
     let fetched = packages::fetch(cache, &name, stack.suite, &wanted, LEFT_OUT, refresh)?;

@@ -18,6 +18,7 @@ use crate::error::Failure;
 use crate::packages::{self, Fetched};
 use crate::stack::Stack;
 use crate::tools;
+pub use debian::ready as debian;
 use modules::Modules;
 pub use tree::Tree;
 
@@ -88,7 +89,6 @@ pub fn ready(cache: &Cache, stack: &Stack, refresh: bool) -> Result<Image, Failu
         packages::NEVER_RUN,
         refresh,
     )?;
-    debian::ready(cache, stack, refresh)?;
     let mut inputs = vec![fetched.inputs()];
     inputs.extend(SOURCES.map(|text| text.as_bytes().to_vec()));
     let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
