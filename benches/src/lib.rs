@@ -4,6 +4,8 @@
 #![deny(unsafe_code)]
 
 pub mod disk;
+pub mod grants;
+pub mod hypercalls;
 pub mod machine;
 pub mod place;
 pub mod rig;

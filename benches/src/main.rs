@@ -8,6 +8,8 @@
 use std::process::ExitCode;
 
 use benches::disk::{self, DiskArgs};
+use benches::grants::{self, GrantsArgs};
+use benches::hypercalls::{self, HypercallsArgs};
 use benches::table::{self, TableArgs};
 use clap::{Parser, Subcommand};
 use halcyon::cli::args::Command as Part;
@@ -27,6 +29,10 @@ struct Cli {
 enum Command {
     /// Random 4 KiB requests on one file: fio directly, and through a guest's disk.
     Disk(DiskArgs),
+    /// System calls and hypercalls of grants on real Xen, and io_uring on mapped grants.
+    Grants(GrantsArgs),
+    /// Count the hypercalls in a file of xentrace.
+    Hypercalls(HypercallsArgs),
     /// The medians of the last `cargo bench` in one table.
     Table(TableArgs),
 }
@@ -53,6 +59,8 @@ fn bench(cli: &Cli) -> Result<(), Failure> {
     log::to_stderr(log::level_from_environment(tracing::Level::WARN));
     match &cli.command {
         Command::Disk(args) => disk::run(args),
+        Command::Grants(args) => grants::run(args),
+        Command::Hypercalls(args) => hypercalls::run(args),
         Command::Table(args) => table::run(args),
     }
 }
