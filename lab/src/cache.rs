@@ -123,13 +123,7 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("lab-cache-{name}-{}", std::process::id()));
-        remove(&dir).expect("removable");
-        fs::create_dir_all(&dir).expect("creatable");
-        dir
-    }
+    use crate::scratch::Scratch;
 
     #[test]
     fn the_labs_own_variable_wins_over_the_users_cache() {
@@ -156,7 +150,8 @@ mod tests {
 
     #[test]
     fn what_was_made_from_the_same_inputs_is_not_made_again() {
-        let dir = scratch("again").join("part");
+        let scratch = Scratch::new("again");
+        let dir = scratch.join("part");
         assert!(make(&dir, "1", |into| write(&into.join("x"), "1")).expect("made"));
         assert!(!make(&dir, "1", |_| Err(Failure::new("not called"))).expect("kept"));
         assert!(make(&dir, "2", |into| write(&into.join("x"), "2")).expect("made"));
@@ -165,7 +160,8 @@ mod tests {
 
     #[test]
     fn what_failed_half_way_is_not_taken_for_whole() {
-        let dir = scratch("half").join("part");
+        let scratch = Scratch::new("half");
+        let dir = scratch.join("part");
         let half = make(&dir, "1", |into| {
             write(&into.join("x"), "1")?;
             Err(Failure::new("disk full"))

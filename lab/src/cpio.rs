@@ -125,8 +125,7 @@ mod tests {
 
     #[test]
     fn a_tree_is_archived_in_sorted_order_with_its_links() {
-        let dir = std::env::temp_dir().join(format!("lab-cpio-{}", std::process::id()));
-        crate::cache::remove(&dir).expect("removable");
+        let dir = crate::scratch::Scratch::new("cpio");
         crate::cache::write(&dir.join("usr/b"), "b").expect("writable");
         crate::cache::write(&dir.join("usr/a"), "a").expect("writable");
         std::os::unix::fs::symlink("usr", dir.join("lib")).expect("linkable");

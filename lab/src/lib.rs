@@ -21,5 +21,7 @@ pub mod payload;
 pub mod qemu;
 pub mod run;
 pub mod scenario;
+#[cfg(test)]
+mod scratch;
 pub mod stack;
 pub mod tools;

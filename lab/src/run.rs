@@ -276,6 +276,7 @@ pub fn new_dir(cache: &Cache) -> Result<PathBuf, Failure> {
 mod tests {
     use super::*;
     use crate::outcome::Verdict;
+    use crate::scratch::Scratch;
     use crate::stack::STACKS;
 
     fn scenarios(names: &[&str]) -> Vec<Scenario> {
@@ -286,9 +287,8 @@ mod tests {
             .collect()
     }
 
-    fn results(name: &str, progress: &str, lines: &[(&str, &str)]) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("lab-run-{name}-{}", std::process::id()));
-        cache::remove(&dir).expect("removable");
+    fn results(name: &str, progress: &str, lines: &[(&str, &str)]) -> Scratch {
+        let dir = Scratch::new(name);
         cache::write(&dir.join("progress"), progress).expect("writable");
         for (scenario, text) in lines {
             cache::write(&dir.join(scenario).join("results"), text).expect("writable");

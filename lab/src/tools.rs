@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::error::{Doing as _, Failure};
 
 /// Every program the lab runs on the host, with the Debian package it belongs to.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("tar", "tar"),
@@ -20,7 +20,6 @@ const PACKAGES: [(&str, &str); 10] = [
     ("depmod", "kmod"),
     ("mkfs.ext4", "e2fsprogs"),
     ("setpriv", "util-linux"),
-    ("cp", "coreutils"),
 ];
 
 /// What signs Debian's archives; a file rather than a program, and missing on other distributions.

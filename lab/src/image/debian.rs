@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn an_unpacked_system_gets_its_users_and_its_root_file_system() {
-        let root = std::env::temp_dir().join(format!("lab-debian-{}", std::process::id()));
+        let root = crate::scratch::Scratch::new("debian");
         for name in [
             "base-passwd/passwd.master",
             "base-passwd/group.master",
@@ -159,6 +159,5 @@ mod tests {
         assert_eq!(read("passwd"), "base-passwd/passwd.master");
         assert_eq!(read("pam.d/common-auth"), "pam/common-auth");
         assert!(read("fstab").starts_with("/dev/xvda / ext4 "));
-        cache::remove(&root).expect("removable");
     }
 }

@@ -204,17 +204,18 @@ fn parts(path: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
-    fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("lab-tree-{name}-{}", std::process::id()));
-        cache::remove(&dir).expect("removable");
+    fn scratch(name: &str) -> Scratch {
+        let dir = Scratch::new(name);
         cache::write(&dir.join("from/usr/bin/ip"), "program").expect("writable");
         dir
     }
 
     #[test]
     fn an_absolute_link_is_followed_inside_the_closure() {
-        let from = scratch("link").join("from");
+        let dir = scratch("link");
+        let from = dir.join("from");
         symlink("usr/bin", from.join("bin")).expect("linkable");
         fs::create_dir(from.join("usr/sbin")).expect("creatable");
         symlink("/bin/ip", from.join("usr/sbin/ip")).expect("linkable");
@@ -226,14 +227,16 @@ mod tests {
 
     #[test]
     fn a_link_to_itself_leads_nowhere() {
-        let from = scratch("loop").join("from");
+        let dir = scratch("loop");
+        let from = dir.join("from");
         symlink("loop", from.join("loop")).expect("linkable");
         assert_eq!(resolve(&from, "/loop"), None);
     }
 
     #[test]
     fn a_link_that_climbs_above_the_root_stays_inside() {
-        let from = scratch("climb").join("from");
+        let dir = scratch("climb");
+        let from = dir.join("from");
         symlink("../../../usr/bin/ip", from.join("up")).expect("linkable");
         assert_eq!(resolve(&from, "up"), Some(from.join("usr/bin/ip")));
     }

@@ -52,7 +52,6 @@ impl Apt {
             "APT::Architecture=amd64".to_owned(),
             "APT::Install-Recommends=0".to_owned(),
             "APT::Sandbox::User=root".to_owned(),
-            "APT::Update::Post-Invoke-Success::=true".to_owned(),
             "Acquire::Languages=none".to_owned(),
             "Acquire::Retries=1".to_owned(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
