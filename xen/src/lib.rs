@@ -36,4 +36,6 @@ pub struct Descriptors {
     pub events: OwnedFd,
     /// A xenstore connection speaking the wire protocol of `io/xs_wire.h`.
     pub store: OwnedFd,
+    /// The client for it, which knows how many requests it takes at a time.
+    pub client: xenstore::Client,
 }

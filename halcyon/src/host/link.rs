@@ -10,13 +10,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 
 use sim::live::STORE_SOCKET;
-use xenstore::{Batch, BatchId, Client, Event};
+use xenstore::{Batch, BatchId, Client, Event, StoreError};
 
 use super::wait::{Source, Waiter};
 use crate::cli::place::PlatformArg;
 use crate::error::{Doing as _, Failure};
 
-/// The kernel's way to xenstored, wherever that lives: one message per write.
+/// The kernel's way to xenstored, wherever that lives: one message per write, one request at a time.
 const XENBUS: &str = "/dev/xen/xenbus";
 
 /// See the head of this file.
@@ -30,16 +30,20 @@ pub(super) struct Link {
 impl Link {
     /// Connects to the xenstore of a platform.
     pub(super) fn open(platform: &PlatformArg) -> Result<Self, Failure> {
-        let fd = match platform {
-            PlatformArg::Linux => xenbus().doing(|| format!("open {XENBUS}"))?,
+        let (fd, client) = match platform {
+            PlatformArg::Linux => {
+                let fd = xenbus().doing(|| format!("open {XENBUS}"))?;
+                (fd, Client::serial())
+            }
             PlatformArg::Sim(dir) => {
                 let path = dir.join(STORE_SOCKET);
-                socket(&path).doing(|| format!("connect to {}", path.display()))?
+                let fd = socket(&path).doing(|| format!("connect to {}", path.display()))?;
+                (fd, Client::new())
             }
         };
         Ok(Self {
             file: File::from(fd),
-            client: Client::new(),
+            client,
             is_full: false,
         })
     }
@@ -79,12 +83,17 @@ impl Link {
     /// Sends what is queued, as much as the descriptor takes.
     pub(super) fn send(&mut self, waiter: &Waiter) -> io::Result<()> {
         let mut is_full = false;
-        while !self.client.outgoing().is_empty() && !is_full {
+        while !self.client.outgoing_message().is_empty() && !is_full {
             match self.file.write(self.client.outgoing_message()) {
                 Ok(len) => self.client.sent(len),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => is_full = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(error),
+                // The kernel's own answer to a request: a watch that xenstored refused, say.
+                Err(error) => {
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    self.client.refused(StoreError::from_errno(errno));
+                }
             }
         }
         if is_full != self.is_full {

@@ -192,7 +192,7 @@ fn listen(
     let mut streams = Streams::new(slots).doing(|| "allocate buffers".into())?;
     streams.start(reactor);
     Ok(Connection {
-        store: xenstore::Client::new(),
+        store: descriptors.client,
         streams,
     })
 }

@@ -63,6 +63,7 @@ pub fn backend_at(
             .descriptor()
             .map_err(Error::os("duplicating the event descriptor"))?,
         store: attached.store,
+        client: xenstore::Client::new(),
     };
     let platform = Platform {
         domid: DomId::DOM0,

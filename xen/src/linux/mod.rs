@@ -56,6 +56,7 @@ pub fn backend(domid: DomId) -> Result<(Platform, Descriptors), Error> {
             .descriptor()
             .map_err(|source| Error::open(device::PATH, source))?,
         store: store.into(),
+        client: xenstore::Client::serial(),
     };
     let platform = Platform {
         domid: own,

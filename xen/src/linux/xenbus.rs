@@ -1,8 +1,8 @@
 //! Xenstore through `/dev/xen/xenbus`: the kernel's own connection, shared by all its processes.
 //!
 //! Unlike xenstored's socket, the device takes one message for each write, of at most 4096 bytes
-//! with its header, and has an errno for what the kernel refuses to pass on: a watch that
-//! xenstored refused is a failed write and has no answer.
+//! with its header, one request at a time ([`Client::serial`]), and has an errno for what the
+//! kernel refuses to pass on: a watch that xenstored refused is a failed write and has no answer.
 //!
 //! Invariant: the device does not block; whoever has to wait does it in poll(2).
 
@@ -34,7 +34,7 @@ impl Xenbus {
         let opened = options.custom_flags(libc::O_NONBLOCK).open(PATH);
         Ok(Self {
             file: opened.map_err(|source| Error::open(PATH, source))?,
-            client: Client::new(),
+            client: Client::serial(),
         })
     }
 
@@ -79,7 +79,7 @@ impl Xenbus {
     }
 
     fn send(&mut self) -> io::Result<()> {
-        while !self.client.outgoing().is_empty() {
+        while !self.client.outgoing_message().is_empty() {
             match self.file.write(self.client.outgoing_message()) {
                 Ok(written) => self.client.sent(written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

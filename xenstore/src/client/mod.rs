@@ -37,6 +37,7 @@ pub struct Client {
     batches: BTreeMap<BatchId, Running>,
     last_batch: u64,
     queue: Queue,
+    is_serial: bool,
 }
 
 /// What a request that is under way was for.
@@ -60,6 +61,16 @@ impl Client {
         Self::default()
     }
 
+    /// A client for `/dev/xen/xenbus`: each request waits for the answer to the one before. Linux
+    /// passes a message on from the buffer that the next one is written to, so that a second
+    /// request gives xenstored the head of one with the body of another.
+    pub fn serial() -> Self {
+        Self {
+            is_serial: true,
+            ..Self::default()
+        }
+    }
+
     /// Queues a batch. Its answer is one [`Event::Replies`] with the returned id.
     pub fn submit(&mut self, batch: Batch) -> BatchId {
         self.last_batch = self.last_batch.wrapping_add(1);
@@ -76,13 +87,19 @@ impl Client {
 
     /// Bytes for the server, whole messages unless [`Client::sent`] cut one.
     pub fn outgoing(&self) -> &[u8] {
-        self.outgoing.bytes()
+        match self.is_serial {
+            true => self.outgoing_message(),
+            false => self.outgoing.bytes(),
+        }
     }
 
     /// The part of [`Client::outgoing`] that ends with the first message, for `/dev/xen/xenbus`,
     /// which takes one message per write.
     pub fn outgoing_message(&self) -> &[u8] {
-        self.outgoing.first()
+        match self.is_serial && self.in_flight() > 0 {
+            true => &[],
+            false => self.outgoing.first(),
+        }
     }
 
     /// The first `len_bytes` bytes of [`Client::outgoing`] are on their way.

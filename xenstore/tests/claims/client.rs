@@ -153,6 +153,21 @@ fn one_message_at_a_time_can_be_had_and_partial_sends_are_continued() {
 }
 
 #[test]
+fn a_serial_client_waits_for_each_answer() {
+    let mut client = Client::serial();
+    client.submit(Batch::new(vec![Step::Read(p("/a")), Step::Read(p("/bc"))]));
+    assert_eq!(client.outgoing().len(), HEADER_SIZE + 3);
+    client.sent(4);
+    assert_eq!(client.outgoing().len(), HEADER_SIZE - 1);
+    client.sent(HEADER_SIZE - 1);
+    assert_eq!(client.outgoing(), []);
+    let mut answer = Vec::new();
+    wire::encode(Op::READ, 1, 0, b"1", &mut answer);
+    client.incoming(&answer).unwrap();
+    assert_eq!(client.outgoing_message().len(), HEADER_SIZE + 4);
+}
+
+#[test]
 fn a_message_that_was_refused_on_its_way_is_answered_by_that() {
     let mut client = Client::new();
     let watch = Step::Watch {
