@@ -53,7 +53,9 @@
 # GIVEN: $STACK (xen-4.17), $XEN_VERSION, $WORK (empty directory in memory), $RESULTS (kept on the host),
 # /payload/bin (test binaries and examples asked for, in PATH), /payload/files (repository files asked
 # for), halcyon and lab-io in /usr/local/bin, /dev/vdb... (scratch disks asked for).
+# Every number of seconds here is multiplied by $PATIENCE, which `lab test --patience` sets.
 source /etc/lab-environment
+PATIENCE=$(cat /payload/patience)
 
 record() { printf '%s\n' "$1" >>"$RESULTS/results"; printf '%s\n' "$1"; }
 # A claim with line breaks would be taken apart by whoever reads the lines.
@@ -98,7 +100,7 @@ expect_equal() {
 }
 
 wait_until() {
-    local end=$((SECONDS + $1))
+    local end=$((SECONDS + $1 * PATIENCE))
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || return 1
@@ -178,7 +180,7 @@ faults_seen() { cat /run/lab-faults 2>/dev/null || echo 0; }
 guest_saw() {
     local name=$1 pattern=$2 seconds=$3 turn faults end
     for turn in 1 2 3 4; do
-        end=$((SECONDS + seconds))
+        end=$((SECONDS + seconds * PATIENCE))
         until shows "$name" "$pattern" 2>/dev/null; do
             faults=$(triple_faults)
             if [ "$faults" -gt "$(faults_seen)" ]; then

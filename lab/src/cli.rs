@@ -57,6 +57,9 @@ pub struct TestArgs {
     /// How many times.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
+    /// Multiply every bound in time by this, on a slow or loaded machine.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub patience: u32,
     /// Print results only, not the machine's console.
     #[arg(long)]
     pub quiet: bool,

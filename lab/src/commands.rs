@@ -32,6 +32,7 @@ fn test(args: &TestArgs) -> Result<u8, Failure> {
         halcyon: args.halcyon.as_deref(),
         profile: &args.profile,
         repeat: args.repeat,
+        patience: args.patience,
         quiet: args.quiet,
     };
     let outcomes = run::run(&Cache::open()?, &order)?;
@@ -92,7 +93,7 @@ fn shell(args: &ShellArgs) -> Result<u8, Failure> {
         ..Hardware::default()
     };
     for image in &images {
-        payload::lay_out(&dir.join("payload"), &built, image, "shell", &[])?;
+        payload::lay_out(&dir.join("payload"), &built, image, "shell", &[], 1)?;
         Machine {
             qemu: &qemu,
             image,

@@ -134,6 +134,7 @@ pub fn lay_out(
     image: &Image,
     main: &str,
     scenarios: &[Scenario],
+    patience: u32,
 ) -> Result<(), Failure> {
     let source = repository().join("lab");
     copy(&built.halcyon, &dir.join("programs/halcyon"))?;
@@ -153,7 +154,11 @@ pub fn lay_out(
             &scenario.path,
             &dir.join("scenarios").join(format!("{}.sh", scenario.name)),
         )?;
-        plan += &format!("{} {}\n", scenario.name, scenario.timeout.as_secs());
+        plan += &format!(
+            "{} {}\n",
+            scenario.name,
+            (scenario.timeout * patience).as_secs()
+        );
         for need in &scenario.needs {
             if let Need::File(path) = need {
                 copy(
@@ -168,6 +173,7 @@ pub fn lay_out(
         .map(|first| first.hardware.modules.join("\n"))
         .unwrap_or_default();
     cache::write(&dir.join("modules"), modules + "\n")?;
+    cache::write(&dir.join("patience"), format!("{patience}\n"))?;
     cache::write(&dir.join("plan"), plan)
 }
 

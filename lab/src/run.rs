@@ -37,6 +37,8 @@ pub struct Order<'a> {
     pub profile: &'a str,
     /// How often.
     pub repeat: u32,
+    /// What every bound in time is multiplied by.
+    pub patience: u32,
     /// Results only, no console.
     pub quiet: bool,
 }
@@ -126,7 +128,14 @@ impl Run<'_> {
         while let Some(rest @ [first, ..]) = group.get(outcomes.len()..) {
             let boot = format!("{name}-{}", first.name);
             let dir = self.dir.join(&boot);
-            payload::lay_out(&dir.join("payload"), &self.built, image, "run", rest)?;
+            payload::lay_out(
+                &dir.join("payload"),
+                &self.built,
+                image,
+                "run",
+                rest,
+                self.order.patience,
+            )?;
             fs::create_dir_all(dir.join("results"))
                 .doing(|| format!("creating {}", dir.display()))?;
             let room = machine::room(&self.cache.dir)?;
@@ -152,8 +161,9 @@ impl Run<'_> {
         };
         let start = Instant::now();
         let mut log = String::new();
-        let mut deadline = start + BOOT;
-        let end = machine.run(BOOT, |line| {
+        let boot = BOOT * self.order.patience;
+        let mut deadline = start + boot;
+        let end = machine.run(boot, |line| {
             let stamped = format!("{:8.2} {line}", start.elapsed().as_secs_f64());
             if !self.order.quiet || is_result(line) {
                 println!("{stamped}");
