@@ -131,14 +131,15 @@ impl Nodes {
         Batch::new(self.watched().map(watch).collect())
     }
 
-    /// Takes the watches back.
+    /// Takes the watches back, and what there was to report: nobody is there to read it any more.
     pub(crate) fn unwatch(&self) -> Batch {
         let token = || self.token.clone();
         let unwatch = |path| Step::Unwatch {
             path,
             token: token(),
         };
-        Batch::new(self.watched().map(unwatch).collect())
+        let words = Step::Remove(self.error.clone());
+        Batch::new(self.watched().map(unwatch).chain([words]).collect())
     }
 
     /// Reads where both ends are and, if asked, what the frontend offers. The states come first:

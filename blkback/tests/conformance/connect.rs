@@ -152,6 +152,7 @@ fn an_image_that_does_not_open_is_reported_where_xl_looks() {
     assert_eq!(host.read(ERROR), Some(format!("2 {text}")));
     host.withdraw();
     assert_eq!(host.backend("state").as_deref(), Some("6"));
+    assert_eq!(host.read(ERROR), None);
     host.is_clean();
 }
 
