@@ -39,9 +39,8 @@ fn writing_to_no_disk_in_particular_is_a_usage_error() {
 }
 
 #[test]
-fn real_xen_is_not_served_yet_and_says_so() {
-    let line = "platform linux is not built yet: only simulated hosts (--platform sim:DIR) can be \
-                served by this version";
+fn a_machine_without_xen_says_so() {
+    let line = "no /dev/xen here: this machine is no domain of a Xen host";
     let said = said(&mut halcyon(&["--platform", "linux", "vm", "--domid", "1"]));
     assert_eq!(said, refused(5, line));
 }
