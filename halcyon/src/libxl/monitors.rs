@@ -40,8 +40,8 @@ const LEASE_BYTES: usize = 64 << 10;
 /// Bytes that are received at once.
 const CHUNK_BYTES: usize = 4096;
 
-/// How long the one who said `quit` has time to hang up. libxl takes the end of the process for a
-/// failure as long as it has not.
+/// How long after `quit` the process ends. libxl takes an end before it has hung up for a failure,
+/// and reports one before it has sent its signal, too.
 const QUIT_NS: Nanos = 1_000_000_000;
 
 /// Layers of our tokens.
@@ -76,7 +76,6 @@ struct Client {
     is_sending: bool,
     /// When it did something last.
     moment: u64,
-    has_quit: bool,
 }
 
 impl Monitors {
@@ -129,7 +128,7 @@ impl Monitors {
         }
     }
 
-    /// Whether somebody said `quit` and has been answered.
+    /// Whether somebody said `quit`, a while ago.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
@@ -187,7 +186,6 @@ impl Monitors {
             session: Session::new(&VERSION),
             is_sending: false,
             moment: self.moment,
-            has_quit: false,
         });
         self.go_on(reactor, number, commands);
     }
@@ -247,7 +245,6 @@ impl Monitors {
         };
         client.session.advance(&mut quits);
         if quits.has_quit {
-            client.has_quit = true;
             reactor.set_deadline(token(QUIT, 0), reactor.now().saturating_add(QUIT_NS));
         }
         if client.session.is_over() || !start(reactor, &self.pool, client) {
@@ -265,7 +262,6 @@ impl Monitors {
         };
         let client = self.clients.swap_remove(at);
         reactor.close(client.slot);
-        self.is_over |= client.has_quit;
         for (listener, index) in self.listeners.iter_mut().zip(0..) {
             if std::mem::take(&mut listener.is_deaf) {
                 await_ready(reactor, listener.slot, index);

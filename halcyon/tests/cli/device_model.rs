@@ -258,7 +258,7 @@ fn the_probe_of_libxl_is_answered_without_a_host_and_over_an_inherited_socket() 
     assert_eq!(libxl.asked("quit"), serde_json::json!({}));
     assert!(
         child.try_wait().unwrap().is_none(),
-        "it waits for us to hang up"
+        "libxl must be first to hang up"
     );
     drop(libxl);
     assert_eq!(child.wait().unwrap().code(), Some(0));
