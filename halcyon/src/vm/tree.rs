@@ -49,9 +49,9 @@ impl Tree {
     ///
     /// A toolstack that destroys a domain removes its home, and then lets Xen release it, which
     /// xenstored tells to all who watch `@releaseDomain`. The form that concerns one domain alone
-    /// is new: before Xen 4.21 xenstored refuses it, or takes it and never fires it. So the home
-    /// is watched as well; the plain form would wake every VM process when any domain ends.
-    /// The last of the steps may be refused.
+    /// is in `docs/misc/xenstore.txt` since Xen 4.17, but before 4.22 xenstored takes it and never
+    /// fires it (others may refuse it). So the home is watched as well; the plain form would wake
+    /// every VM process when any domain ends. The last of the steps may be refused.
     pub fn watches(&self) -> Vec<Step> {
         let watch = |path: Path, token: &str| Step::Watch {
             path,
