@@ -36,6 +36,7 @@ trials![
     the_hypervisor_describes_a_port,
     the_hypervisor_tells_how_large_a_grant_table_is,
     a_device_of_a_guest_is_restricted_to_it,
+    a_restricted_privcmd_makes_no_hypercalls,
 ];
 
 fn a_batch_of_copies_is_one_system_call() {
@@ -127,4 +128,12 @@ fn a_device_of_a_guest_is_restricted_to_it() {
         kind.expect_err("another domain"),
         ErrorKind::PermissionDenied
     );
+}
+
+fn a_restricted_privcmd_makes_no_hypercalls() {
+    let mut privcmd = Privcmd::open().expect("opening");
+    privcmd.restrict(SOMEBODY).expect("restricting");
+    let refused = privcmd.grant_table_size(DomId::DOM0);
+    let kind = refused.map_err(|error| error.kind());
+    assert_eq!(kind.expect_err("restricted"), ErrorKind::PermissionDenied);
 }
