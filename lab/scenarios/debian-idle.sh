@@ -32,7 +32,7 @@ causes() {
         function cause() {
             if (stack ~ /evtchn_interrupt/) return "event of the guest"
             if (stack ~ /xenbus|xs_/) return "xenstore"
-            if (stack ~ /blk_|bio_|virtblk|nvme/) return "disk operation that ended"
+            if (stack ~ /blk_|bio_|virtblk|nvme|iomap/) return "disk operation that ended"
             if (stack ~ /hrtimer|run_timer|io_timeout/) return "deadline"
             if (stack ~ /eventfd/) return "answer of a helper"
             if (stack ~ /do_exit|futex|signal/) return "helper"

@@ -41,8 +41,8 @@ for way in $WAYS; do
     name=disks-$way
     for disk in a b c; do image "$name-$disk" 48M >/dev/null; done
     images=/var/lib/halcyon-lab/$name
-    head -c 1M /dev/urandom | dd of="$images-c.img" conv=notrunc status=none
-    sum=$(cksum <"$images-c.img")
+    head -c 1048576 /dev/urandom | dd of="$images-c.img" conv=notrunc status=none
+    sum=$(sha256sum <"$images-c.img")
     # shellcheck disable=SC2046
     guest_pv "$name" $(disk_by "$way" "$images-a.img" xvda) $(disk_by "$way" "$images-b.img" xvdb) \
         $(disk_by "$way" "$images-c.img" xvdc r) memory=128 steps="$STEPS" || fail "$name is created" "$(tail -n 1 "$WORK/$name.xl")"
@@ -57,7 +57,7 @@ for way in $WAYS; do
     expect "$way: nor did the third" wait_for "$name" '^load c gave 0' 60
     expect "$way: the guest ends" guest_done "$name"
     wait_gone "$name"
-    expect_equal "$way: the read-only image is as it was" "$sum" "$(cksum <"$images-c.img")"
+    expect_equal "$way: the read-only image is as it was" "$sum" "$(sha256sum <"$images-c.img")"
 done
 
 expect_no_leftovers "the guests leave nothing"

@@ -19,7 +19,11 @@ slow_disk() {
     echo "/dev/$1"
 }
 # Whether anybody holds an open-file-description lock on the device's node.
-locked() { grep -q "OFDLCK .* $(stat -c '%Hd:%Ld:%i' "$1" | awk -F: '{ printf "%02x:%02x:%s", $1, $2, $3 }') " /proc/locks; }
+locked() {
+    local dev inode
+    read -r dev inode <<<"$(stat -c '%d %i' "$1")"
+    grep -q "OFDLCK .* $(printf '%02x:%02x:%d' $((dev >> 8)) $((dev & 255)) "$inode") " /proc/locks
+}
 serving() { local pid; pid=$(process_of "$1" | head -n 1) && [ -n "$pid" ] && echo "$pid"; }
 
 mount -t configfs configfs /sys/kernel/config 2>/dev/null
@@ -49,12 +53,12 @@ for way in $WAYS; do
     wait_until 5 test ! -e "/proc/$victim/exe"
     expect "$way: the image's lock outlives the process, for writes are under way" locked "$disk"
     expect "$way: and goes when the last one has landed" wait_until 20 eval "! locked $disk"
-    sum=$(cksum <"$disk")
+    sum=$(sha256sum <"$disk")
     alive=$(grep -ac '^guest is alive' "$(console "$name")")
     ended=$(grep -ac '^write-verify .* ok' "$(console "$other")")
     expect "$way: the guest lives on" wait_for "$name" '^guest is alive' 30 $((alive + 3))
     expect "$way: so does the other guest's load" wait_for "$other" '^write-verify .* ok' 60 $((ended + 2))
-    expect_equal "$way: nothing was written after the lock had gone" "$sum" "$(cksum <"$disk")"
+    expect_equal "$way: nothing was written after the lock had gone" "$sum" "$(sha256sum <"$disk")"
     expect_equal "$way: nobody serves the disk again by himself" "" "$(serving "$name")"
     [ "$way" = qdisk ] ||
         expect_equal "$way: one line of the daemon's says so" 1 "$(tail -n "+$((lines + 1))" "$RESULTS/host.log" | grep -c "/$(domid "$name")/\| $(domid "$name")[: ,]")"

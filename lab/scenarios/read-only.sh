@@ -25,8 +25,8 @@ leftovers_before
 for way in $WAYS; do
     name=naive-$way
     file=$(image "$name" 8M)
-    head -c 1M /dev/urandom | dd of="$file" conv=notrunc status=none
-    sum=$(cksum <"$file")
+    head -c 1048576 /dev/urandom | dd of="$file" conv=notrunc status=none
+    sum=$(sha256sum <"$file")
     # shellcheck disable=SC2046
     guest_config pv "$name" $(disk_by "$way" "$file" xvda r) memory=128 steps='
         disk xvda || exit
@@ -50,7 +50,7 @@ for way in $WAYS; do
     note "$way: $(guest_line "$name" '^lab-io: ')"
     wait_gone "$name" || xl destroy "$name"
     xenstore-rm "$copy"
-    expect_equal "$way: the image is as it was" "$sum" "$(cksum <"$file")"
+    expect_equal "$way: the image is as it was" "$sum" "$(sha256sum <"$file")"
 done
 
 xenstore-rm /local/domain/0/lab
