@@ -133,7 +133,10 @@ impl<I: Images<Uring>> Process<I> {
         vm.start(&mut reactor);
         let served = serve(&mut vm, &mut reactor);
         vm.finish(&mut reactor);
-        if served.is_err() {
+        if served.is_ok() {
+            // What it shows to others goes before the directory that has its marks.
+            drop(vm);
+        } else {
             // Whoever drops these waits for the disk, or for an image being opened, and nobody
             // could end that wait, for signals are blocked: the kernel takes them back, each page
             // when it is done with it.

@@ -19,7 +19,7 @@ use crate::host::inquiries::{Inquiry, Why};
 use crate::host::tree::{self, Name};
 use crate::host::wait::Source;
 use crate::stats;
-use crate::vm::claim;
+use crate::vm::{claim, td3};
 
 impl Daemon {
     /// Takes back the processes that an earlier daemon has started, whatever they serve.
@@ -134,6 +134,7 @@ impl Daemon {
         };
         if claim::held(&dir).is_ok_and(|held| held.is_empty()) {
             drop(fs::remove_file(dir.join(stats::FILE)));
+            td3::sweep(&dir);
         }
         claim::tidy(&dir, domid);
     }
