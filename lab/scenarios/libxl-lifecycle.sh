@@ -27,6 +27,10 @@ set -- $(cat /sys/block/xvda/stat)
 echo "counted $1 $3 $5 $7"
 idle'
 
+# libxl leaves these, empty, from its first guest on.
+for node in /libxl /vm /local/domain/0/device-model; do
+    xenstore-exists $node || xenstore-write $node ''
+done
 leftovers_before
 for type in pv pvh; do
     name=life-$type
