@@ -47,7 +47,7 @@ for way in $WAYS; do
     guest_pv "$name" $(disk_by "$way" "$images-a.img" xvda) $(disk_by "$way" "$images-b.img" xvdb) \
         $(disk_by "$way" "$images-c.img" xvdc r) memory=128 steps="$STEPS" || fail "$name is created" "$(tail -n 1 "$WORK/$name.xl")"
     expect "$way: the guest has three disks" guest_saw "$name" '^xvdc is read-only: 1' 120
-    expect "$way: the guest's kernel refuses to write to the read-only one" wait_for "$name" '^lab-io: opening /dev/xvdc: ' 60
+    expect "$way: the guest's kernel refuses to write to the read-only one" wait_for "$name" '^lab-io: (opening|writing .* of) /dev/xvdc: ' 60
     expect "$way: xl detaches the second one under load" xl block-detach "$name" xvdb
     expect "$way: its load ends with an I/O error" wait_for "$name" '^lab-io: writing .* of /dev/xvdb: ' 60
     expect "$way: it is gone from the guest" wait_for "$name" '^xvdb is gone' 60
