@@ -4,7 +4,7 @@
 //! same command line, to see what a guest makes of a disk whose storage answers EIO:
 //!
 //! ```text
-//! HALCYON_FAULT='write 20480-40959'  faulty_disk --platform linux vm --domid 7 --kind vbd3
+//! HALCYON_FAULT='write 20480-40959' faulty_disk --platform linux vm --domid 7
 //! ```
 //!
 //! HALCYON_FAULT holds rules, separated by commas: `read`, `write`, `flush` or `io` (reads and

@@ -26,7 +26,7 @@ pub(crate) fn main(run: impl FnOnce(Process<LiveImages>) -> Result<(), Failure>)
 fn prepare() -> Result<Process<LiveImages>, Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words = words.iter().map(String::as_str);
-    let usage = || Failure::new(Exit::Usage, "say --platform sim:DIR vm --domid N");
+    let usage = || Failure::new(Exit::Usage, "say --platform linux|sim:DIR vm --domid N");
     let (platform, args) = VmArgs::quick(words).ok_or_else(usage)?;
     Process::prepare(&platform, &args)
 }
