@@ -14,8 +14,8 @@ for name in xvda xvdb xvdc; do disk $name || exit; done
 echo "xvdc is read-only: $(cat /sys/block/xvdc/ro)"
 lab-io rate /dev/xvdc rand 4096 1 1 write
 (
-    lab-io write-verify /dev/xvda --requests 30000 --seed 1 --depth 8 &&
-        lab-io verify /dev/xvda --requests 30000 --seed 1
+    lab-io write-verify /dev/xvda --requests 12000 --seed 1 --depth 8 &&
+        lab-io verify /dev/xvda --requests 12000 --seed 1
     echo "load a gave $?"
 ) &
 (
