@@ -27,6 +27,8 @@ dmesg | grep 'error.*xvda' | head -n 1
 "
 
 install -m 755 /payload/files/block-halcyon /etc/xen/scripts/block-halcyon
+# Made by the first process that needs it, and stays.
+mkdir -p /run/halcyon
 leftovers_before
 
 for way in $WAYS; do
