@@ -1,7 +1,7 @@
 # title: what copying and mapping a guest's pages costs, counted, and whether disks may read and write mapped pages
 # stacks: xen-4.17 xen-4.20
 # set: full
-# timeout: 600
+# timeout: 900
 # disk: 64M 64M
 # modules: xen-gntdev null_blk
 # vcpus: 2
@@ -20,7 +20,7 @@ cp "$(command -v halcyon-bench)" "$(find /lib/modules -name xen-gntalloc.ko)" "$
 (cd "$WORK/tools" && ls | cpio -o -H newc 2>/dev/null | cat - "$WORK/lender.initrd") >"$WORK/initrd"
 mv "$WORK/initrd" "$WORK/lender.initrd"
 guest_create lender
-expect "a guest lends 32 pages" guest_saw lender '^lent ' 90
+expect "a guest lends 32 pages" guest_saw lender '^lent ' 240
 grefs=$(guest_line lender '^lent ')
 lent=(--domid "$(domid lender)" --grefs "${grefs#lent }")
 
