@@ -8,6 +8,7 @@
 #   disk_spec WAY FILE [VDEV] [MODE]         the disk as xl's configuration spells it (xvda, rw)
 #   disk_by WAY FILE [VDEV] [MODE]           the options of guest_pv and guest_pvh for it
 #   host_start, host_stop                    the daemon
+#   script_in_place                          the hotplug script alone, where no daemon runs
 #   state_of NAME VDEV                       what the backend says in xenstore: 4 is connected
 #   connected NAME VDEV                      whether that is so
 #   halcyons                                 pids of all halcyon processes, the daemon included
@@ -27,8 +28,11 @@ disk_by() {
     [ "$1" != qdisk ] || echo "device_model_override=$BINARY"
 }
 
+# As a package would install it; not every busybox has install.
+script_in_place() { cp /payload/files/block-halcyon /etc/xen/scripts/ && chmod 755 /etc/xen/scripts/block-halcyon; }
+
 host_start() {
-    install -m 755 /payload/files/block-halcyon /etc/xen/scripts/block-halcyon
+    script_in_place
     "$BINARY" host >"$RESULTS/host.log" 2>&1 &
     echo $! >"$WORK/host.pid"
     wait_until 20 test -S /run/halcyon/host.sock

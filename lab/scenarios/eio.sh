@@ -26,7 +26,7 @@ what='a load beside it, after a load across it' try lab-io verify /dev/xvdb --re
 dmesg | grep 'error.*xvda' | head -n 1
 "
 
-install -m 755 /payload/files/block-halcyon /etc/xen/scripts/block-halcyon
+script_in_place
 # Made by the first process that needs it, and stays.
 mkdir -p /run/halcyon
 leftovers_before
