@@ -28,7 +28,7 @@ unserved() {
     local pid
     ! for pid in $(halcyons); do tr '\0' ' ' <"/proc/$pid/cmdline"; done | grep -qE "domid[ =]$1 "
 }
-migrate() { timeout 90 xl migrate -s '' "$1" 'exec xl migrate-receive'; }
+migrate() { timeout $((120 * PATIENCE)) xl migrate -s '' "$1" 'exec xl migrate-receive'; }
 
 expect "the daemon starts" host_start
 leftovers_before
@@ -52,10 +52,10 @@ for way in $WAYS; do
     name=mover-$way
     mover pv "$way" "$name"
     first=$(domid "$name")
-    expect "$way: it is saved under load" timeout 90 xl save "$name" /var/lib/halcyon-lab/saved
+    expect "$way: it is saved under load" timeout $((90 * PATIENCE)) xl save "$name" /var/lib/halcyon-lab/saved
     expect "$way: it is gone" wait_gone "$name"
     expect "$way: and so is the process that served it" wait_until 15 unserved "$first"
-    expect "$way: it is restored" timeout 90 xl restore /var/lib/halcyon-lab/saved
+    expect "$way: it is restored" timeout $((90 * PATIENCE)) xl restore /var/lib/halcyon-lab/saved
     expect "$way: its load goes on" more_rounds "$name" 2 60
     rm -f /var/lib/halcyon-lab/saved
 
