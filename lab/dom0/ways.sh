@@ -52,12 +52,7 @@ backend_of() { xenstore-read "$(frontend_of "$1" "$2")/backend"; }
 state_of() { xenstore-read "$(backend_of "$1" "$2")/state"; }
 connected() { [ "$(state_of "$1" "$2")" = 4 ] && [ "$(xenstore-read "$(frontend_of "$1" "$2")/state")" = 4 ]; }
 
-halcyons() {
-    local pid
-    for pid in /proc/[0-9]*; do
-        [ "$(readlink "$pid/exe")" != "$BINARY" ] || echo "${pid#/proc/}"
-    done
-}
+halcyons() { pids_of halcyon; }
 
 # The root file system is on a disk: in memory, no image can be opened past the page cache.
 image() {
