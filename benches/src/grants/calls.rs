@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 /// Where tracefs is, and its tracepoint there.
@@ -73,7 +73,7 @@ impl Counter {
     /// Counts this process's calls from now on.
     pub(super) fn new() -> io::Result<Self> {
         let rule = format!("hist:keys=id if common_pid=={}", std::process::id());
-        fs::write(Self::file("trigger"), &rule)?;
+        add(&rule)?;
         let mut counter = Self {
             rule,
             own: Calls::default(),
@@ -92,17 +92,21 @@ impl Counter {
     }
 
     fn look(&self) -> io::Result<Calls> {
-        Ok(Calls::parse(&fs::read_to_string(Self::file("hist"))?))
+        let histogram = [EVENT, "hist"].iter().collect::<PathBuf>();
+        Ok(Calls::parse(&fs::read_to_string(histogram)?))
     }
+}
 
-    fn file(name: &str) -> PathBuf {
-        [EVENT, name].iter().collect()
-    }
+/// Adds a rule to those of the tracepoint, or takes it away; opened otherwise, the file forgets all.
+fn add(rule: &str) -> io::Result<()> {
+    let rules = [EVENT, "trigger"].iter().collect::<PathBuf>();
+    let mut rules = OpenOptions::new().append(true).open(rules)?;
+    rules.write_all(rule.as_bytes())
 }
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        if let Err(error) = fs::write(Self::file("trigger"), format!("!{}", self.rule)) {
+        if let Err(error) = add(&format!("!{}", self.rule)) {
             tracing::warn!("the kernel goes on counting: {error}");
         }
     }
