@@ -14,7 +14,7 @@ SECTOR=32768
 PAGE=$((SECTOR / 8))
 STEPS="
 disk xvda; disk xvdb
-try() { \"\$@\" 2>/tmp/why; echo \"\$what gave \$? \$(grep -o 'I/O error\|Input/output error' /tmp/why)\"; }
+try() { why=\$(\"\$@\" 2>&1); echo \"\$what gave \$? \$(echo \"\$why\" | grep -o 'I/O error\|Input/output error')\"; }
 what='the write of the bad page' try dd if=/dev/zero of=/dev/xvda bs=4096 seek=$PAGE count=1 oflag=direct
 what='the read of the bad page' try dd if=/dev/xvda of=/dev/null bs=4096 skip=$PAGE count=1 iflag=direct
 what='the page before' try dd if=/dev/xvda of=/dev/null bs=4096 skip=$((PAGE - 1)) count=1 iflag=direct

@@ -12,9 +12,8 @@
 STEPS='
 disk xvda
 for round in $(seq 100000); do
-    lab-io write-verify /dev/xvda --requests 1000 --seed $round --depth 8 >/tmp/said 2>&1 &&
-        lab-io verify /dev/xvda --requests 1000 --seed $round >>/tmp/said 2>&1 ||
-        { cat /tmp/said; exit 1; }
+    said=$(lab-io write-verify /dev/xvda --requests 1000 --seed $round --depth 8 2>&1 &&
+        lab-io verify /dev/xvda --requests 1000 --seed $round 2>&1) || { echo "$said"; exit 1; }
     echo "round $round is good"
 done
 '
