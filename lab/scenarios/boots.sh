@@ -1,6 +1,6 @@
 # title: a PV and a PVH guest boot, do their steps and power off, with stock components only
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 600
 
 leftovers_before

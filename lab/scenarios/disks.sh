@@ -1,6 +1,6 @@
 # title: three disks under load, one of them detached and attached again; a read-only one refuses writes
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 600
 # needs: file lab/dom0/ways.sh
 # needs: file dist/block-halcyon

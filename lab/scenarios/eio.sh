@@ -1,6 +1,6 @@
 # title: a disk whose storage fails in one place gives the guest an I/O error there, and nothing else
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 300
 # needs: file lab/dom0/ways.sh
 # needs: file dist/block-halcyon

@@ -1,6 +1,6 @@
 # title: the host daemon is killed, stopped and started under load, and its guests do not notice
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 300
 # needs: file lab/dom0/ways.sh
 # needs: file dist/block-halcyon

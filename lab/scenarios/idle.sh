@@ -1,6 +1,6 @@
 # title: ten idle guests cost no context switch in 30 s, and every process of ours is one task
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 600
 # needs: file lab/dom0/ways.sh
 # needs: file dist/block-halcyon

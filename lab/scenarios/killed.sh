@@ -1,6 +1,6 @@
 # title: kill -9 of a guest's process during its I/O harms that disk alone, which comes back when re-attached
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 600
 # modules: null_blk
 # needs: file lab/dom0/ways.sh

@@ -1,6 +1,6 @@
 # title: what halcyon as device model refuses: an HVM guest and unknown options in xl's output, an image in its node
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 300
 # needs: file lab/dom0/ways.sh
 

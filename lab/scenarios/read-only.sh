@@ -1,6 +1,6 @@
 # title: a read-only disk refuses the writes of a guest that was never told it is read-only
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 400
 # needs: file lab/dom0/ways.sh
 # needs: file dist/block-halcyon

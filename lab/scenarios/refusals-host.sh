@@ -1,6 +1,6 @@
 # title: what the host daemon's processes refuse, xl's own output says, and the guest's other disk goes on
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 300
 # needs: file lab/dom0/ways.sh
 # needs: file dist/block-halcyon

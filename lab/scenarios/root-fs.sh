@@ -1,6 +1,6 @@
 # title: PV and PVH guests with ext4 as root on our disk: mkfs, checksummed load, reboot, verified, clean
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 900
 # needs: file lab/dom0/ways.sh
 # needs: file dist/block-halcyon

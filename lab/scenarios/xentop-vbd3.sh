@@ -1,6 +1,6 @@
 # title: xentop shows the counters of a vbd3 disk, as the guest itself counts them
 # stacks: xen-4.20 (libxl and libxenstat know vbd3 from 4.19)
-# set: quick
+# set: full
 # timeout: 300
 # needs: file lab/dom0/ways.sh
 # needs: file dist/block-halcyon

@@ -18,7 +18,7 @@ use crate::scenario::{Disk, Hardware};
 /// The machine's memory, and the control domain's part of it.
 const MEMORY_MIB: u32 = 3072;
 const DOM0_MIB: u32 = 1024;
-const PROCESSORS: u32 = 2;
+const PROCESSORS: u16 = 2;
 /// Of the widest model: SMAP crashes the control domain in emulation, RDTSCP breaks nested guests,
 /// SMEP and five-level paging cost time and show nothing.
 const CPU: &str = "max,-smap,-smep,-la57,-rdtscp";
@@ -209,10 +209,12 @@ fn console(stdout: Option<ChildStdout>) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Room for one machine: no more run at a time than this host has processors, for scenarios are
+/// Room for one machine: no more run at a time than have processors of their own here. Two machines on
+/// two processors take four times as long to boot, not twice, and scenarios are
 /// bounded in time. The room is free again when the value is dropped, or the process gone.
 pub fn room(cache_dir: &Path) -> Result<File, Failure> {
-    let rooms = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let rooms = (processors / usize::from(PROCESSORS)).max(1);
     let paths: Vec<PathBuf> = (0..rooms)
         .map(|room| cache_dir.join(format!("room-{room}")))
         .collect();
