@@ -68,7 +68,7 @@ impl Tree {
             .collect()
     }
 
-    /// The steps that ask whether the guest still is: see [`super::answers::is_alive`].
+    /// The steps that ask whether the guest still is: `super::answers::is_alive` reads the replies.
     pub fn whether_alive(&self) -> Vec<Step> {
         let introduced = Step::Request(Request::IsDomainIntroduced(self.domid));
         let vm = self.vm().map(Step::Read);
