@@ -58,7 +58,6 @@ for way in $WAYS; do
 
     # As a migration that is not live: the sender is saved and stays, the receiver is built beside it and
     # goes on, and only then is the sender destroyed.
-    first=$(domid "$name")
     expect "$way: it is saved and stays, paused" timeout $((90 * PATIENCE)) xl save -p "$name" /var/lib/halcyon-lab/saved
     xl rename "$name" "$name-sender"
     expect "$way: it is restored beside itself" timeout $((90 * PATIENCE)) xl restore -p /var/lib/halcyon-lab/saved
