@@ -255,8 +255,8 @@ grants_in_use() {
 
 leftovers() {
     echo "# xenstore"
-    # The first guest of a machine makes the roots of two trees, which stay.
-    xenstore-ls -f | grep -v -e '^/vm = ""$' -e '^/libxl = ""$' -e '^/local/domain/0/memory'
+    # The first guest of a machine makes the roots of these trees, which stay.
+    xenstore-ls -f | grep -v -e '^/vm = ""$' -e '^/libxl = ""$' -e '^/local/domain/0/device-model = ""$' -e '^/local/domain/0/memory'
     echo "# event channels"
     awk '/xen-/ { sub(/^ *[0-9]+:( +[0-9]+)+ +/, ""); print }' /proc/interrupts | sort
     echo "# grants"
