@@ -167,15 +167,24 @@ guest_create() {
     local log
     log=$(console "$1")
     [ ! -e "$log" ] || mv "$log" "$log.$(date +%s.%N)"
-    xl create "$WORK/$1.cfg" </dev/null >"$WORK/$1.xl" 2>&1
+    xl create "$WORK/$1.cfg" </dev/null >"$WORK/$1.xl" 2>&1 || return
+    # One that has ended already has no number; it was created all the same.
+    domid "$1" >>"$WORK/$1.domids" || true
 }
 
 guest_pv() { guest_config pv "$@" && guest_create "$1"; }
 guest_pvh() { guest_config pvh "$@" && guest_create "$1"; }
 
-# How many triple faults the hypervisor has reported; those before the last look are old ones.
-triple_faults() { xl dmesg | grep -c 'Triple fault'; }
-faults_seen() { cat /run/lab-faults 2>/dev/null || echo 0; }
+# How many triple faults of this guest's domains the hypervisor has reported. Its number changes with
+# each reboot, so every number it was seen under is kept; a fault of another guest is that guest's.
+faults_of() {
+    local numbers
+    domid "$1" >>"$WORK/$1.domids"
+    numbers=$(sort -u "$WORK/$1.domids" | tr '\n' '|')
+    [ -n "${numbers%|}" ] || { echo 0; return; }
+    xl dmesg | grep -cE "d(${numbers%|})v[0-9]+ Triple fault"
+}
+faults_seen() { cat "$WORK/$1.faults" 2>/dev/null || echo 0; }
 
 guest_saw() {
     local name=$1 pattern=$2 seconds=$3 turn faults end looks=0 away=0
@@ -185,9 +194,9 @@ guest_saw() {
             sleep 0.5
             # Asking the hypervisor costs the guest more than a look at its console.
             [ $((looks++ % 8)) = 7 ] || [ $SECONDS -ge $end ] || continue
-            faults=$(triple_faults)
-            if [ "$faults" -gt "$(faults_seen)" ]; then
-                echo "$faults" >/run/lab-faults
+            faults=$(faults_of "$name")
+            if [ "$faults" -gt "$(faults_seen "$name")" ]; then
+                echo "$faults" >"$WORK/$name.faults"
                 record "faulted $name"
                 [ $turn -lt 4 ] || return 1
                 xl destroy "$name" 2>/dev/null
