@@ -218,18 +218,18 @@ pub fn room(cache_dir: &Path) -> Result<File, Failure> {
     let paths: Vec<PathBuf> = (0..rooms)
         .map(|room| cache_dir.join(format!("room-{room}")))
         .collect();
-    let mut told = false;
-    loop {
-        for path in &paths {
-            let file = log(path)?;
-            if file.try_lock().is_ok() {
-                return Ok(file);
-            }
+    for path in &paths {
+        let file = log(path)?;
+        if file.try_lock().is_ok() {
+            return Ok(file);
         }
-        if !told {
-            println!("{rooms} machines run already; waiting for one to end");
-            told = true;
-        }
-        std::thread::sleep(Duration::from_secs(1));
     }
+    println!("{rooms} machines run already; waiting for one to end");
+    // In the queue of one room, whichever: whoever looks at all of them now and then has no turn.
+    let mine = usize::try_from(std::process::id()).unwrap_or(0) % rooms;
+    let path = cache_dir.join(format!("room-{mine}"));
+    let file = log(&path)?;
+    file.lock()
+        .doing(|| format!("waiting for {}", path.display()))?;
+    Ok(file)
 }
