@@ -4,7 +4,7 @@
 # timeout: 900
 # disk: 64M 64M
 # modules: xen-gntdev null_blk
-# vcpus: 2
+# processors: 2
 # fresh: yes
 # needs: bin benches halcyon-bench
 #

@@ -8,11 +8,11 @@
 
 . /payload/files/ways.sh
 
-# A disk that takes its time: a request is answered 2 s after it came.
+# A disk that takes its time: a request is answered 3 s after it came.
 slow_disk() {
     local dir=/sys/kernel/config/nullb/$1
     mkdir -p "$dir"
-    for setting in size=64 memory_backed=1 irqmode=2 completion_nsec=2000000000 blocksize=512; do
+    for setting in size=8 memory_backed=1 irqmode=2 completion_nsec=3000000000 blocksize=512; do
         echo "${setting#*=}" >"$dir/${setting%%=*}"
     done
     echo 1 >"$dir/power"
@@ -24,6 +24,8 @@ locked() {
     read -r dev inode <<<"$(stat -c '%d %i' "$1")"
     grep -q "OFDLCK .* $(printf '%02x:%02x:%d' $((dev >> 8)) $((dev & 255)) "$inode") " /proc/locks
 }
+# In few requests, for each takes its time.
+sum_of() { dd if="$1" bs=8M iflag=direct 2>/dev/null | sha256sum; }
 serving() { local pid; pid=$(process_of "$1" | head -n 1) && [ -n "$pid" ] && echo "$pid"; }
 
 mount -t configfs configfs /sys/kernel/config 2>/dev/null
@@ -35,8 +37,9 @@ for way in $WAYS; do
     other=bystander-$way
     disk=$(slow_disk "slow-$way")
     # shellcheck disable=SC2046
-    guest_pv "$name" $(disk_by "$way" "$disk") memory=128 steps='
+    guest_pv "$name" $(disk_by "$way" "$disk") memory=128 on_reboot=restart steps='
         disk xvda
+        dd if=/dev/xvda of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null && echo "guest reads its disk"
         lab-io rate /dev/xvda seq 65536 8 1000 write &
         while sleep 1; do echo "guest is alive"; done' || fail "$name is created" "$(tail -n 1 "$WORK/$name.xl")"
     # shellcheck disable=SC2046
@@ -45,7 +48,7 @@ for way in $WAYS; do
         while lab-io write-verify /dev/xvda --requests 300 --seed 1; do :; done' || fail "$other is created" "$(tail -n 1 "$WORK/$other.xl")"
     expect "$way: the guest writes" guest_saw "$name" '^guest is alive' 120
     expect "$way: so does another" guest_saw "$other" '^write-verify .* ok' 120
-    wait_until 30 locked "$disk"
+    expect "$way: the image is locked" wait_until 30 locked "$disk"
 
     victim=$(serving "$name")
     [ "$way" = qdisk ] || lines=$(wc -l <"$RESULTS/host.log")
@@ -53,12 +56,12 @@ for way in $WAYS; do
     wait_until 5 test ! -e "/proc/$victim/exe"
     expect "$way: the image's lock outlives the process, for writes are under way" locked "$disk"
     expect "$way: and goes when the last one has landed" wait_until 20 eval "! locked $disk"
-    sum=$(sha256sum <"$disk")
+    sum=$(sum_of "$disk")
     alive=$(grep -ac '^guest is alive' "$(console "$name")")
     ended=$(grep -ac '^write-verify .* ok' "$(console "$other")")
     expect "$way: the guest lives on" wait_for "$name" '^guest is alive' 30 $((alive + 3))
     expect "$way: so does the other guest's load" wait_for "$other" '^write-verify .* ok' 60 $((ended + 2))
-    expect_equal "$way: nothing was written after the lock had gone" "$sum" "$(sha256sum <"$disk")"
+    expect_equal "$way: nothing was written after the lock had gone" "$sum" "$(sum_of "$disk")"
     expect_equal "$way: nobody serves the disk again by himself" "" "$(serving "$name")"
     [ "$way" = qdisk ] ||
         expect_equal "$way: one line of the daemon's says so" 1 "$(tail -n "+$((lines + 1))" "$RESULTS/host.log" | grep -c "/$(domid "$name")/\| $(domid "$name")[: ,]")"
@@ -68,6 +71,9 @@ for way in $WAYS; do
         expect "$way: a disk attached now is served" xl block-attach "$name" "$(disk_spec "$way" "$file" xvdb)"
         expect "$way: by a new process" wait_until 30 connected "$name" xvdb
     fi
+    expect "$way: xl reboots the guest" xl reboot "$name"
+    expect "$way: which then has its disk again" wait_for "$name" '^guest reads its disk' 120 2
+    expect "$way: served by one new process" wait_until 30 serving "$name"
     expect "$way: xl destroys the guest" xl destroy "$name"
     xl destroy "$other"
     wait_gone "$name"

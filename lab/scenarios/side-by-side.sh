@@ -4,7 +4,7 @@
 # timeout: 1200
 # disk: 512M
 # modules: xen-blkback loop
-# vcpus: 2
+# processors: 2
 # needs: bin benches halcyon-bench
 #
 # The image is a file on ext4 on a virtio disk of the machine, written once, so that all overwrite in

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -18,7 +18,6 @@ use crate::scenario::{Disk, Hardware};
 /// The machine's memory, and the control domain's part of it.
 const MEMORY_MIB: u32 = 3072;
 const DOM0_MIB: u32 = 1024;
-const PROCESSORS: u16 = 2;
 /// Of the widest model: SMAP crashes the control domain in emulation, RDTSCP breaks nested guests,
 /// SMEP and five-level paging cost time and show nothing.
 const CPU: &str = "max,-smap,-smep,-la57,-rdtscp";
@@ -53,8 +52,16 @@ impl Machine<'_> {
     fn command(&self) -> Result<Command, Failure> {
         let mut command = self.qemu.command();
         let memory = self.hardware.memory_mib.unwrap_or(MEMORY_MIB);
-        command.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU]);
-        command.args(["-smp", &PROCESSORS.to_string(), "-m", &memory.to_string()]);
+        let processors = self.hardware.processors;
+        // With a thread for each processor, one of them stays in a PVH guest for ever now and then,
+        // deaf to interrupts.
+        let accel = if processors == 1 {
+            "tcg,thread=single"
+        } else {
+            "tcg,thread=multi"
+        };
+        command.args(["-machine", "q35", "-accel", accel, "-cpu", CPU]);
+        command.args(["-smp", &processors.to_string(), "-m", &memory.to_string()]);
         command.args([
             "-nodefaults",
             "-display",
@@ -65,12 +72,7 @@ impl Machine<'_> {
             "none",
             "-no-reboot",
         ]);
-        let vcpus = self
-            .hardware
-            .dom0_vcpus
-            .map(|count| format!(" dom0_max_vcpus={count}"))
-            .unwrap_or_default();
-        let xen = format!("{XEN_OPTIONS} dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M{vcpus}");
+        let xen = format!("{XEN_OPTIONS} dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M");
         command
             .arg("-kernel")
             .arg(self.image.xen())
@@ -209,27 +211,27 @@ fn console(stdout: Option<ChildStdout>) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Room for one machine: no more run at a time than have processors of their own here. Two machines on
-/// two processors take four times as long to boot, not twice, and scenarios are
-/// bounded in time. The room is free again when the value is dropped, or the process gone.
-pub fn room(cache_dir: &Path) -> Result<File, Failure> {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let rooms = (processors / usize::from(PROCESSORS)).max(1);
-    let paths: Vec<PathBuf> = (0..rooms)
-        .map(|room| cache_dir.join(format!("room-{room}")))
-        .collect();
-    for path in &paths {
-        let file = log(path)?;
-        if file.try_lock().is_ok() {
-            return Ok(file);
+/// Room for one machine: as many of this machine's processors as it emulates. Where more are emulated
+/// than there are, each takes many times as long, and scenarios are bounded in time. The room is free
+/// again when the value is dropped, or the process gone.
+pub fn room(cache_dir: &Path, processors: u16) -> Result<Vec<File>, Failure> {
+    let here = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = usize::from(processors).clamp(1, here);
+    let place = |room| log(&cache_dir.join(format!("room-{room}")));
+    let rooms = |group: usize| (group * wanted..(group + 1) * wanted).map(place);
+    let groups = here / wanted;
+    for group in 0..groups {
+        let files = rooms(group).collect::<Result<Vec<_>, _>>()?;
+        if files.iter().all(|file| file.try_lock().is_ok()) {
+            return Ok(files);
         }
     }
-    println!("{rooms} machines run already; waiting for one to end");
-    // In the queue of one room, whichever: whoever looks at all of them now and then has no turn.
-    let mine = usize::try_from(std::process::id()).unwrap_or(0) % rooms;
-    let path = cache_dir.join(format!("room-{mine}"));
-    let file = log(&path)?;
-    file.lock()
-        .doing(|| format!("waiting for {}", path.display()))?;
-    Ok(file)
+    println!("other machines run already; waiting for one to end");
+    // In the queue of one group, whichever: whoever looks at all of them now and then has no turn.
+    // The rooms of a group are taken in their order, so that no two machines wait for each other.
+    let mine = usize::try_from(std::process::id()).unwrap_or(0) % groups;
+    let files = rooms(mine).collect::<Result<Vec<_>, _>>()?;
+    let taken = files.iter().try_for_each(File::lock);
+    taken.doing(|| format!("waiting for room in {}", cache_dir.display()))?;
+    Ok(files)
 }

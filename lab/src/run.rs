@@ -138,7 +138,7 @@ impl Run<'_> {
             )?;
             fs::create_dir_all(dir.join("results"))
                 .doing(|| format!("creating {}", dir.display()))?;
-            let room = machine::room(&self.cache.dir)?;
+            let room = machine::room(&self.cache.dir, first.hardware.processors)?;
             println!("== {boot}: {} scenarios", rest.len());
             let end = self.boot(image, &dir, first)?;
             drop(room);

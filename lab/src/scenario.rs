@@ -66,7 +66,7 @@ impl FromStr for Disk {
 }
 
 /// The machine that a scenario runs in; scenarios with equal machines share one boot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hardware {
     /// The scratch disks.
     pub disks: Vec<Disk>,
@@ -74,8 +74,19 @@ pub struct Hardware {
     pub modules: Vec<String>,
     /// The machine's memory; none is the usual.
     pub memory_mib: Option<u32>,
-    /// Virtual processors of the control domain; none is all there are.
-    pub dom0_vcpus: Option<u32>,
+    /// The machine's processors, all of which the control domain has.
+    pub processors: u16,
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self {
+            disks: Vec::new(),
+            modules: Vec::new(),
+            memory_mib: None,
+            processors: 1,
+        }
+    }
 }
 
 impl Hardware {
@@ -172,7 +183,7 @@ impl Scenario {
             }
             "modules" => self.hardware.modules = words(value),
             "memory" => self.hardware.memory_mib = Some(number(key, value)?),
-            "vcpus" => self.hardware.dom0_vcpus = Some(number(key, value)?),
+            "processors" => self.hardware.processors = processors(value)?,
             "fresh" => self.fresh = value == "yes",
             "needs" => self.needs.push(need(value)?),
             _ => return Err(Failure::new(format!("there is no header '{key}'"))),
@@ -240,6 +251,11 @@ fn need(value: &str) -> Result<Need, Failure> {
 
 fn number(key: &str, value: &str) -> Result<u32, Failure> {
     value.parse().doing(|| format!("'# {key}: {value}'"))
+}
+
+fn processors(value: &str) -> Result<u16, Failure> {
+    let count = value.parse().ok().filter(|count| (1..=8).contains(count));
+    count.ok_or_else(|| Failure::new(format!("a machine has 1 to 8 processors, not '{value}'")))
 }
 
 fn words(value: &str) -> Vec<String> {

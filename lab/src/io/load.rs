@@ -135,7 +135,7 @@ impl<'a> Load<'a> {
     }
 
     fn take(&mut self) -> Result<(), Failure> {
-        let waited = self.queue.wait();
+        let waited = self.queue.wait_for_half();
         let (slot, result) = waited.map_err(Failure::io("waiting for a request"))?;
         let at = self.under_way.iter().position(|(other, _)| *other == slot);
         let (_, request) = self

@@ -44,7 +44,8 @@ pub fn verify(target: &Target, order: &Order, depth: u32) -> Result<Verified, Fa
         if under_way.is_empty() {
             break;
         }
-        let (slot, result) = queue.wait().map_err(Failure::io("waiting for a request"))?;
+        let waited = queue.wait_for_half();
+        let (slot, result) = waited.map_err(Failure::io("waiting for a request"))?;
         let at = under_way.iter().position(|(other, _)| *other == slot);
         let (_, read) = under_way.swap_remove(at.expect("a slot that was submitted"));
         whole(target, &read, result)?;
