@@ -14,6 +14,9 @@ use super::pairs::Pairs;
 /// Monitors of one process: libxl has one and libxenstat another.
 pub const MONITORS_MAX: usize = 2;
 
+/// How libxl names what it makes of `channel=`, before the number.
+const CHANNEL: &str = "libxl-channel";
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Order {
@@ -148,11 +151,14 @@ impl Read {
         match option.fate {
             Fate::Meant => self.meant(option.name, value)?,
             Fate::Moot => {}
-            Fate::Unused if asks_for_nothing(value) => {}
+            Fate::Unused | Fate::Absent(_) if asks_for_nothing(value) => {}
             Fate::Unused => self
                 .unused
                 .push(format!("{word} {value}").trim_end().to_owned()),
-            Fate::Refused(why) => return Err(format!("{word} {value}: {why}")),
+            Fate::Refused(why) | Fate::Absent(why) => {
+                let asked = format!("{word} {value}");
+                return Err(format!("{}: {why}", asked.trim_end()));
+            }
         }
         Ok(())
     }
@@ -190,15 +196,35 @@ fn monitors(chardevs: Vec<String>, monitors: Vec<String>) -> Result<Vec<Monitor>
         found.push(sockets.remove(at));
     }
     if let Some(idle) = sockets.first() {
-        return Err(format!(
-            "-chardev {}: no -mon has a use for it; the consoles of channel= are not served here",
-            idle.id
-        ));
+        return Err(no_console(&idle.id));
     }
     if found.len() > MONITORS_MAX {
         return Err(format!("-mon: more than {MONITORS_MAX} monitors"));
     }
-    Ok(found)
+    match repeated(&found) {
+        Some(monitor) => Err(format!(
+            "-chardev {}: another one has its socket already",
+            monitor.id
+        )),
+        None => Ok(found),
+    }
+}
+
+/// A monitor on the socket of one before it: a descriptor has one owner, and a path one listener.
+fn repeated(monitors: &[Monitor]) -> Option<&Monitor> {
+    let mut numbered = monitors.iter().enumerate();
+    let found = numbered.find(|(at, monitor)| {
+        let mut before = monitors.iter().take(*at);
+        before.any(|earlier| earlier.place == monitor.place)
+    });
+    found.map(|(_, monitor)| monitor)
+}
+
+fn no_console(id: &str) -> String {
+    format!(
+        "-chardev {id}: no monitor, and consoles are not served here; remove channel= from the \
+         guest's configuration"
+    )
 }
 
 fn monitored(text: &str) -> Result<String, String> {
@@ -215,12 +241,19 @@ fn socket(text: &str) -> Result<Monitor, String> {
     let mut take = |key| pairs.take(key);
     let (backend, id, server) = (take("backend"), take("id"), take("server"));
     let (path, fd, waits) = (take("path"), take("fd"), take("wait"));
+    let is_socket = backend.as_deref() == Some("socket");
+    if let Some(id) = id
+        .as_deref()
+        .filter(|id| !is_socket || id.starts_with(CHANNEL))
+    {
+        return Err(no_console(id));
+    }
     let place = match (path, fd.map(|fd| fd.parse())) {
         (Some(path), None) => Some(Place::Path(path.into())),
         (None, Some(Ok(fd))) => Some(Place::Inherited(fd)),
         _ => None,
     };
-    let as_known = backend.as_deref() == Some("socket")
+    let as_known = is_socket
         && server.as_deref() == Some("on")
         && waits.as_deref() == Some("off")
         && pairs.rest().is_none();

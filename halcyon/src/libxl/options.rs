@@ -24,17 +24,22 @@ pub(super) enum Fate {
     Unused,
     /// The guest cannot do without what it asks for, or its user relies on it: why not.
     Refused(&'static str),
+    /// As [`Fate::Refused`], except where it asks for nothing.
+    Absent(&'static str),
 }
 
 const RESTRICTED: &str = "a process that serves disks cannot be confined in this way; remove \
                           dm_restrict from the guest's configuration";
 const EMULATED: &str = "no emulated devices here, PV and PVH guests have none; remove it from \
                         the guest's configuration";
+/// libxl writes a display for a PV or PVH guest only where its configuration has a `vfb`, sets its
+/// password by a command that it does not do without, and has the guest wait for its device.
+const UNSEEN: &str = "there is no frame buffer here; remove vfb= from the guest's configuration";
 const SAVED: &str = "the state of a device model cannot be restored here, PV and PVH guests have \
                      none";
 
 /// The rows of options that share their fate.
-const GROUPS: [(bool, Fate, &[&str]); 8] = [
+const GROUPS: [(bool, Fate, &[&str]); 10] = [
     (false, Fate::Meant, &["-S", "-version"]),
     (
         true,
@@ -58,8 +63,6 @@ const GROUPS: [(bool, Fate, &[&str]); 8] = [
         true,
         Fate::Unused,
         &[
-            "-vnc",
-            "-display",
             "-k",
             "-boot",
             "-net",
@@ -75,6 +78,8 @@ const GROUPS: [(bool, Fate, &[&str]); 8] = [
         ],
     ),
     (false, Fate::Unused, &["-usb"]),
+    (true, Fate::Absent(UNSEEN), &["-vnc", "-display"]),
+    (false, Fate::Refused(UNSEEN), &["-sdl"]),
     (false, Fate::Refused(RESTRICTED), &["-xen-domid-restrict"]),
     (
         true,

@@ -70,8 +70,47 @@ fn the_probe_needs_no_guest_and_inherits_its_socket() {
 
 #[test]
 fn what_is_not_to_be_had_is_listed() {
-    let serve = served(&format!("{PV} -vnc 127.0.0.1:0,to=99 -usb -k de"));
-    assert_eq!(serve.unused, ["-vnc 127.0.0.1:0,to=99", "-usb", "-k de"]);
+    let serve = served(&format!("{PV} -usb -k de"));
+    assert_eq!(serve.unused, ["-usb", "-k de"]);
+}
+
+#[test]
+fn a_guest_with_a_frame_buffer_is_told_that_there_is_none() {
+    let refusal = |more: &str| parsed(&format!("{PV} {more}")).unwrap_err();
+    let why = "there is no frame buffer here; remove vfb= from the guest's configuration";
+    let vnc = "-vnc 127.0.0.1:0,password=on,to=99";
+    assert_eq!(refusal(vnc), format!("{vnc}: {why}"));
+    assert_eq!(refusal("-display sdl"), format!("-display sdl: {why}"));
+    // What libxl 4.14 writes for the same.
+    assert_eq!(refusal("-sdl"), format!("-sdl: {why}"));
+}
+
+#[test]
+fn a_console_is_refused_whatever_is_at_its_other_end() {
+    let refusal = |more: &str| parsed(&format!("{PV} {more}")).unwrap_err();
+    let line = "-chardev libxl-channel0: no monitor, and consoles are not served here; remove \
+                channel= from the guest's configuration";
+    assert_eq!(refusal("-chardev pty,id=libxl-channel0"), line);
+    let socket = "-chardev socket,id=libxl-channel0,path=/x,server=on,wait=off";
+    assert_eq!(refusal(socket), line);
+    assert!(refusal("-chardev pty,id=x").starts_with("-chardev x: no monitor"));
+    let unused = "-chardev socket,id=x,path=/x,server=on,wait=off";
+    assert!(refusal(unused).starts_with("-chardev x: no monitor"));
+}
+
+#[test]
+fn no_two_monitors_have_one_socket() {
+    let two = |place: &str| {
+        let one = |id: &str| {
+            format!(
+                "-chardev socket,id={id},{place},server=on,wait=off -mon chardev={id},mode=control"
+            )
+        };
+        parsed(&format!("-machine none {} {}", one("a"), one("b"))).unwrap_err()
+    };
+    let line = "-chardev b: another one has its socket already";
+    assert_eq!(two("fd=9"), line);
+    assert_eq!(two("path=/x"), line);
 }
 
 #[test]
@@ -90,9 +129,7 @@ fn what_a_user_relies_on_is_refused_by_name() {
     assert!(refusal("-frobnicate").starts_with("-frobnicate: not an option"));
     assert_eq!(refusal("-k"), "-k: its value is missing");
     assert!(refusal("-incoming fd:7").contains("cannot be restored"));
-    let channel = "-chardev socket,id=libxl-channel0,path=/x,server=on,wait=off";
-    assert!(refusal(channel).contains("channel"));
-    assert!(refusal("-chardev pty,id=x").contains("expected socket"));
+    assert!(refusal("-chardev socket,id=x,path=/x").contains("expected socket"));
     assert!(refusal("-mon chardev=x,mode=control").contains("no such -chardev"));
 }
 
