@@ -6,7 +6,8 @@
 //! It belongs to the open file description (Linux 3.15), not to a process: it is held until the
 //! last descriptor is closed *and* the last request in flight on it has landed, which neither a
 //! pid nor a pidfd can tell. A copy of the descriptor kept anywhere is a lock never freed.
-//! It knows no path and looks at other processes only to name one in a message.
+//! It knows no path, and looks at other processes only where it is asked to name one
+//! ([`held_by`]): a conflict costs the same however many processes there are.
 //! Invariant: when [`wait`] returns, no timer and no thread of it is left.
 
 #![expect(unsafe_code, reason = "file locks without a safe form")]
@@ -20,7 +21,7 @@ use libc::c_int;
 mod alarm;
 mod holder;
 
-pub use holder::Holder;
+pub use holder::{HeldBy, Holder};
 
 /// How long an attach waits for whoever holds the image: a rebooting guest's old process drains.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -48,9 +49,9 @@ impl Mode {
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else has it.
-    #[error("image is locked by {}", Holder::name(.0.as_ref()))]
-    Held(Option<Holder>),
+    /// Somebody else has it; [`held_by`] says who.
+    #[error("image is locked by another")]
+    Held,
     /// The system refused: a file system without locks, a descriptor without write access.
     #[error("locking the image: {0}")]
     Os(io::Error),
@@ -60,7 +61,7 @@ pub enum LockError {
 pub fn take(fd: BorrowedFd<'_>, mode: Mode) -> Result<(), LockError> {
     match set(fd, mode, libc::F_OFD_SETLK) {
         Ok(()) => Ok(()),
-        Err(error) if is_conflict(&error) => Err(held(fd, mode)),
+        Err(error) if is_conflict(&error) => Err(LockError::Held),
         Err(error) => Err(LockError::Os(error)),
     }
 }
@@ -78,7 +79,7 @@ pub fn wait(fd: BorrowedFd<'_>, mode: Mode, limit: Duration) -> Result<(), LockE
     if sleep(fd, mode, limit).map_err(LockError::Os)? {
         Ok(())
     } else {
-        Err(held(fd, mode))
+        Err(LockError::Held)
     }
 }
 
@@ -104,8 +105,11 @@ pub fn is_held_by(pid: u32, fd: BorrowedFd<'_>, mode: Mode) -> bool {
     holder::is_held_by(pid, fd, mode)
 }
 
-fn held(fd: BorrowedFd<'_>, mode: Mode) -> LockError {
-    LockError::Held(holder::find(fd, mode))
+/// Who holds the image so that it stands in the way of `mode`, for a message. It looks at every
+/// process, so it is for those alone who are about to give up.
+#[must_use]
+pub fn held_by(fd: BorrowedFd<'_>, mode: Mode) -> HeldBy {
+    HeldBy(holder::find(fd, mode))
 }
 
 /// POSIX leaves the choice between the two to the system.

@@ -28,17 +28,19 @@ impl fmt::Display for Holder {
     }
 }
 
-impl Holder {
-    /// A name for whoever it is.
-    pub(super) fn name(holder: Option<&Self>) -> String {
-        let unseen = || {
-            String::from(
-                "no process that can be seen here: \
-                 another user's, another host's, or a dead one's last request",
-            )
-        };
-        holder.map_or_else(unseen, ToString::to_string)
-    }
+/// Why an image cannot be had, in words: who holds it, as far as can be seen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("image is locked by {}", name(.0.as_ref()))]
+pub struct HeldBy(pub Option<Holder>);
+
+fn name(holder: Option<&Holder>) -> String {
+    let unseen = || {
+        String::from(
+            "no process that can be seen here: \
+             another user's, another host's, or a dead one's last request",
+        )
+    };
+    holder.map_or_else(unseen, ToString::to_string)
 }
 
 /// A file, wherever it is opened from.

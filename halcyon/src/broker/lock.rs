@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use abi::DomId;
 use blkback::{LockBy, Refusal};
-use disk::lock::{self, LockError, Mode};
+use disk::lock::{self, HeldBy, LockError, Mode};
 use disk::prepare::{self, Prepared, prepare};
 use disk::{Geometry, ImageSpec};
 
@@ -60,7 +60,10 @@ pub enum NotFound {
     Judged(#[from] prepare::Refusal),
     /// For who has it.
     #[error(transparent)]
-    Lock(#[from] LockError),
+    Held(#[from] HeldBy),
+    /// For the system, which does not lock it.
+    #[error(transparent)]
+    Lock(LockError),
 }
 
 impl NotFound {
@@ -69,7 +72,7 @@ impl NotFound {
     pub fn errno(&self) -> i32 {
         match self {
             Self::Judged(_) => Refusal::EINVAL,
-            Self::Lock(_) => libc::EBUSY,
+            Self::Held(_) | Self::Lock(_) => libc::EBUSY,
         }
     }
 }
@@ -86,14 +89,17 @@ pub fn judge_and_lock(
     let at_once = lock::take(image.as_fd(), mode);
     let Prepared { fd, geometry, .. } = match (at_once, prepare(image, spec, read_only)?) {
         (Ok(()), prepared) => return Ok(Found::Locked(prepared)),
-        (Err(LockError::Held(_)), prepared) => prepared,
-        (Err(error), _) => return Err(error.into()),
+        (Err(LockError::Held), prepared) => prepared,
+        (Err(error), _) => return Err(NotFound::Lock(error)),
     };
     if lock_by == LockBy::Connect && siblings.hold(fd.as_fd(), mode) {
         return Ok(Found::Promised(geometry));
     }
-    lock::wait(fd.as_fd(), mode, lock::LIMIT)?;
-    Ok(Found::Locked(prepare(fd, spec, read_only)?))
+    match lock::wait(fd.as_fd(), mode, lock::LIMIT) {
+        Ok(()) => Ok(Found::Locked(prepare(fd, spec, read_only)?)),
+        Err(LockError::Held) => Err(lock::held_by(fd.as_fd(), mode).into()),
+        Err(error) => Err(NotFound::Lock(error)),
+    }
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn lock_file(path: &Path) -> Result<File, Failure> {
             writeln!(file, "process {}", std::process::id()).doing(what)?;
             Ok(file)
         }
-        Err(LockError::Held(_)) => {
+        Err(LockError::Held) => {
             let holder = fs::read_to_string(path).unwrap_or_default();
             let holder = holder.trim();
             let text = format!("this domain has a host daemon already ({holder}): stop it first");

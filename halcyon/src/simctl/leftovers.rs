@@ -76,7 +76,7 @@ fn is_claimed(dir: &Path, limit: Duration) -> Result<bool, Failure> {
         };
         match free {
             Ok(()) => {}
-            Err(LockError::Held(_)) => return Ok(true),
+            Err(LockError::Held) => return Ok(true),
             Err(error) => return Err(error).doing(what),
         }
     }

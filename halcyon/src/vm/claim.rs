@@ -105,11 +105,11 @@ fn claims(dir: &Path) -> io::Result<Vec<(DomId, KindArg, PathBuf)>> {
     Ok(claims)
 }
 
-/// Who holds the claim of this file.
+/// Who holds the claim of this file: what its text says, for the lock decides whether anybody does.
 fn holder(path: &Path) -> Option<u32> {
     let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
     match lock::take(file.as_fd(), Mode::Exclusive) {
-        Err(LockError::Held(_)) => {
+        Err(LockError::Held) => {
             let text = fs::read_to_string(path).ok()?;
             text.trim().rsplit(' ').next()?.parse().ok()
         }
@@ -171,7 +171,7 @@ fn take_one(path: &Path, domid: DomId, kind: KindArg, limit: Duration) -> Result
         let mut file = open(path).doing(what)?;
         match lock::wait(file.as_fd(), Mode::Exclusive, limit) {
             Ok(()) => {}
-            Err(LockError::Held(_)) => return Err(refused(path, domid, kind, limit)),
+            Err(LockError::Held) => return Err(refused(path, domid, kind, limit)),
             Err(error) => return Err(error).doing(what),
         }
         if still_named(&file, path) {

@@ -35,15 +35,14 @@ impl Daemon {
     /// Takes back the process that serves a guest: one of an earlier daemon, or one that somebody
     /// else has started. Whether there is one.
     pub(super) fn adopt(&mut self, domid: DomId, uuid: Option<&str>) -> bool {
+        if self.guests.is_taken(domid) {
+            return true;
+        }
         let process = uuid.and_then(|uuid| Process::adopted(&self.state, uuid, domid));
         let is_ours =
             |process: &Process| process.kinds.iter().any(|kind| self.kinds.contains(kind));
-        match process.filter(is_ours) {
-            Some(process) if !self.guests.is_taken(domid) => {
-                self.watch_over(domid, process).is_ok()
-            }
-            other => other.is_some(),
-        }
+        let process = process.filter(is_ours);
+        process.is_some_and(|process| self.watch_over(domid, process).is_ok())
     }
 
     /// Whether the process `pid` serves `domid`, as far as its claim says.
