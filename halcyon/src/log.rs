@@ -5,7 +5,10 @@
 //! Invariant: a line is written by one system call, so lines of several processes never mix.
 
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
@@ -20,9 +23,17 @@ struct Stderr {
 
 /// Sends log lines of `max` and above to stderr. A second call changes nothing.
 pub fn to_stderr(max: Level) {
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let journal = std::env::var("JOURNAL_STREAM").is_ok_and(|named| is_stderr(&named));
     let installed = tracing::subscriber::set_global_default(Stderr { max, journal });
     drop(installed);
+}
+
+/// Whether stderr is the file of this device and inode. The variable outlives the journal's stream:
+/// whoever starts us with another file for stderr passes it on (`systemd.exec(5)`).
+fn is_stderr(named: &str) -> bool {
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    let metadata = stderr.and_then(|stderr| File::from(stderr).metadata());
+    metadata.is_ok_and(|found| named == format!("{}:{}", found.dev(), found.ino()))
 }
 
 /// The level that `HALCYON_LOG` names, or `default`.

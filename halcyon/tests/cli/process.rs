@@ -1,6 +1,8 @@
 //! How the process of a guest lives and ends.
 
+use std::fs::{File, Metadata};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -16,6 +18,30 @@ fn a_terminated_process_closes_its_devices_and_ends_well() {
     vm.signal("TERM");
     assert_eq!(vm.ended(), 0, "{}", vm.logged());
     assert!(host.said(&["sim", "list"]).out.contains("closed"));
+}
+
+/// What a process logs to a file while the environment names this one as the journal's.
+fn logged_beside_a_journal(named: impl Fn(&Metadata) -> String) -> String {
+    let dir = Dir::new();
+    let path = dir.path().join("log");
+    let log = File::create(&path).unwrap();
+    let domid_of_nobody = ["-xen-domid", "9", "-k", "de", "-machine", "xenpv"];
+    let ended = halcyon(&domid_of_nobody)
+        .env("HALCYON_SIM", dir.path())
+        .env("JOURNAL_STREAM", named(&log.metadata().unwrap()))
+        .stderr(log)
+        .status();
+    assert_eq!(ended.unwrap().code(), Some(1));
+    std::fs::read_to_string(&path).unwrap()
+}
+
+#[test]
+fn log_lines_have_priorities_where_they_go_to_the_journal_and_nowhere_else() {
+    let line = "not to be had here, ignored: -k de";
+    let journal = logged_beside_a_journal(|log| format!("{}:{}", log.dev(), log.ino()));
+    assert!(journal.starts_with(&format!("<6>{line}")), "{journal}");
+    let file = logged_beside_a_journal(|log| format!("{}:{}", log.dev(), log.ino() + 1));
+    assert!(file.starts_with(&format!("halcyon: {line}")), "{file}");
 }
 
 #[test]
