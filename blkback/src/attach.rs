@@ -2,7 +2,7 @@
 //!
 //! Ring page, event channel, then leases; the image comes before them all. When to do so is
 //! decided in `connect`. Invariant: a worker exists from attach until the last request came back
-//! from the disk, and the guest's page and port are never kept longer than they are of use.
+//! from the disk, and the guest's page and port are kept as long as it may wait for an answer.
 
 use abi::Port;
 use ring::Corrupt;
@@ -64,8 +64,20 @@ impl Device {
         self.poke(cx);
     }
 
-    /// Lets the guest's pages and port go. Data of requests still in the disk lands in our leases
-    /// and nowhere else, so there is no reason to wait for them with this.
+    /// The frontend has closed, and may wait for its answers all the same: Linux since 5.15 says
+    /// Closed with requests under way (`blkfront_closing`), and then waits for the end of each
+    /// without limit (`del_gendisk`). So all that it has put into the ring is taken and answered
+    /// before the ring goes. Whether there is something left to answer.
+    pub(crate) fn drain(&mut self, cx: &mut Context<'_>) -> Result<bool, Corrupt> {
+        let Some((worker, mut hands)) = self.at_work(cx) else {
+            return Ok(false);
+        };
+        worker.take_last(&mut hands)?;
+        Ok(worker.in_flight() > 0)
+    }
+
+    /// Lets the guest's pages and port go, whatever is under way. Data of requests still in the
+    /// disk lands in our leases and nowhere else, so those need not be waited for.
     pub(crate) fn cut(&mut self, cx: &mut Context<'_>) {
         let Some((worker, mut hands)) = self.at_work(cx) else {
             return;

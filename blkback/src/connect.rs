@@ -2,7 +2,7 @@
 //!
 //! Drives [`xenstore::xenbus`] with what the nodes say now and with what has become of the device;
 //! events are hints to look, never facts. What it takes and gives back is in `attach`; the order at
-//! the end is ring and port, leases, disk, state, watches.
+//! the end is answers, ring and port, leases, disk, state, watches.
 //!
 //! Invariant: Closed is published only when nothing is in flight any more, no grant is mapped and
 //! no port bound; and no ring is attached before that.
@@ -324,11 +324,24 @@ impl Device {
         );
     }
 
-    /// Gives the ring and the port back at once; waits for what is in the disk; then publishes.
-    /// Repeating it does no harm.
+    /// Gives the ring and the port back; waits for what is in the disk; then publishes. Repeating
+    /// it does no harm.
+    ///
+    /// A frontend that says Closed, and goes on saying so, has its answers first. One that is gone,
+    /// or starts over, has nobody to take them, and its pages are given back at once; so has one
+    /// that was told Closed.
     fn detach(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
         self.detaching = true;
-        self.cut(cx);
+        let over = [XenbusState::UNKNOWN, XenbusState::CLOSED].contains(&seen.ours);
+        let listens = seen.look.theirs == XenbusState::CLOSED && !over;
+        match listens.then(|| self.drain(cx)) {
+            Some(Ok(true)) => return self.say_what_is_in_the_disk(cx),
+            Some(Ok(false)) | None => self.cut(cx),
+            Some(Err(corrupt)) => {
+                self.detaching = false;
+                return self.corrupt(cx, corrupt);
+            }
+        }
         if self.worker.is_some() {
             return self.say_what_is_in_the_disk(cx);
         }

@@ -123,6 +123,13 @@ impl Worker {
         self.stopped = true;
     }
 
+    /// Takes what stands in the ring, and then nothing more.
+    pub(crate) fn take_last(&mut self, hands: &mut Hands<'_>) -> Result<(), Corrupt> {
+        let taken = self.take(hands);
+        self.stop();
+        taken
+    }
+
     /// An event arrived.
     pub(crate) fn kicked(&mut self) {
         if let Some(wire) = &mut self.wire {

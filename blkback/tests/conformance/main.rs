@@ -12,7 +12,8 @@
 //! 8. A segment that cannot be copied fails its whole request, and no other.
 //! 9. No event without responses, and none that the guest did not ask for.
 //! 10. After an unmask the ring is looked at once more.
-//! 11. Disconnecting is idempotent; no new connection while requests of the old one are pending.
+//! 11. Disconnecting is idempotent; a frontend that closes is answered before its pages are unmapped;
+//!     no new connection while requests of the old one are pending.
 //! 12. Every number and text from the store has a bound.
 //! 13. Store events are merged, and never believed: the nodes are read.
 //! 14. At the end only our own state is written; a frontend that vanished is closed.

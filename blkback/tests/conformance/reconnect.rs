@@ -1,8 +1,9 @@
 //! Frontends that close, die, flap and come back; devices that end while the disk is at work.
 
 use abi::io::blkif::Status;
+use vm_memory::Bytes;
 
-use crate::support::{BACKEND, Host};
+use crate::support::{BACKEND, ERROR, FRONTEND, Host};
 
 /// A device with one write in a disk that does not let go of it.
 fn stuck() -> Host {
@@ -87,19 +88,124 @@ fn requests_are_answered_while_the_frontend_is_closing() {
     host.end();
 }
 
-/// Rule 11: pending I/O holds back Closed, though not the guest's pages.
+/// Rule 11: Linux writes Closed with requests under way, and then waits for the end of each.
 #[test]
-fn a_frontend_that_closes_mid_write_gets_its_pages_back_at_once() {
+fn a_frontend_that_closes_mid_write_gets_its_answer_and_then_its_pages() {
     let mut host = stuck();
     host.frontend_closes();
+    assert_eq!(host.machine.books().mapped, 1);
+    assert_eq!(host.backend("state").as_deref(), Some("5"));
+    assert_eq!(host.device.in_disk(), 1);
+    let notified = host.machine.books().notifies;
+    host.land_all();
+    assert_eq!(host.guest.take()[0].status, Status::OKAY);
+    assert_eq!(host.machine.books().notifies, notified + 1);
+    assert_eq!(host.machine.books().mapped, 0);
+    assert_eq!(host.machine.books().ports.len(), 0);
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.end();
+}
+
+#[test]
+fn a_frontend_that_closes_without_a_word_gets_all_its_answers() {
+    let mut host = Host::connected();
+    host.disk.state().hold = true;
+    let writes: Vec<_> = (0..31).map(|n| host.write_request(n, 8 * n, 1)).collect();
+    assert_eq!(host.serve(&writes), []);
+    let (read, page) = host.read_request(31, 8);
+    assert_eq!(host.serve(&[read]), []);
+    host.set_frontend("state", "6");
+    host.pump();
+    assert_eq!(host.backend("state").as_deref(), Some("4"));
+    host.land_all();
+    let answers = host.guest.take();
+    assert!(answers.iter().all(|answer| answer.status == Status::OKAY));
+    assert_eq!(answers.len(), 32);
+    assert_eq!(host.guest.content(page)[0], 1);
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.end();
+}
+
+/// A device that is about to read that its frontend has closed.
+fn closing_unseen(host: &mut Host) {
+    host.set_frontend("state", "6");
+    host.rounds(1);
+}
+
+#[test]
+fn what_stands_in_the_ring_at_the_end_is_taken_and_answered() {
+    let mut host = stuck();
+    host.disk.state().hold = false;
+    closing_unseen(&mut host);
+    let write = host.write_request(2, 8, 0xcd);
+    host.guest.put(&write);
+    host.guest.publish(&host.machine);
+    host.machine.books().delivered.clear();
+    host.pump();
+    assert_eq!(host.guest.take()[0].id, 2);
+    assert_eq!(host.disk.state().bytes[4096..8192], [0xcd; 4096]);
+    host.land_all();
+    assert_eq!(host.guest.take()[0].id, 1);
+    host.end();
+}
+
+#[test]
+fn a_frontend_that_has_closed_is_not_served_any_more() {
+    let mut host = stuck();
+    host.frontend_closes();
+    let late = host.write_request(2, 8, 0xcd);
+    assert_eq!(host.serve(&[late]), []);
+    assert_eq!(host.device.in_disk(), 1);
+    host.land_all();
+    assert_eq!(host.guest.take().len(), 1);
+    host.end();
+}
+
+#[test]
+fn a_ring_that_breaks_at_the_end_is_reported_and_given_back() {
+    let mut host = Host::connected();
+    closing_unseen(&mut host);
+    let ring = host.guest.ring().memory();
+    ring::SharedPages::slice(ring)
+        .write_obj(33_u32, 0)
+        .expect("the header");
+    host.pump();
+    let told = host.read(ERROR).expect("an error node");
+    assert!(told.starts_with("71 ring index 33"), "{told}");
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_detached();
+    host.end();
+}
+
+/// libxl waits ten seconds, and then removes the frontend's directory.
+#[test]
+fn a_closed_frontend_that_is_removed_mid_write_gets_its_pages_back_at_once() {
+    let mut host = stuck();
+    host.withdraw();
+    host.frontend_closes();
+    assert_eq!(host.machine.books().mapped, 1);
+    host.remove(FRONTEND);
+    host.pump();
     assert_eq!(host.machine.books().mapped, 0);
     assert_eq!(host.machine.books().ports.len(), 0);
     assert_eq!(host.guest.take_pages_back(), 0);
     assert_eq!(host.backend("state").as_deref(), Some("5"));
-    assert_eq!(host.device.in_disk(), 1);
     host.land_all();
     assert_eq!(host.backend("state").as_deref(), Some("6"));
-    host.end();
+    host.is_clean();
+}
+
+#[test]
+fn a_device_that_ends_while_a_closed_frontend_waits_still_answers() {
+    let mut host = stuck();
+    host.frontend_closes();
+    assert_eq!(host.with(|device, cx| device.close(cx)), 1);
+    host.pump();
+    assert_eq!(host.machine.books().mapped, 1);
+    host.land_all();
+    assert_eq!(host.guest.take()[0].status, Status::OKAY);
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_clean();
 }
 
 /// Rule 11: no new ring while requests of the old one are in the disk.

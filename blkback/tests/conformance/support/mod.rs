@@ -267,7 +267,8 @@ impl Host {
         }
         busy |= self.with(|device, cx| device.turn(cx)) == Turn::Again;
         busy |= self.open_image();
-        busy
+        // A turn may have something to say to the store.
+        busy | !self.backend.client.outgoing().is_empty()
     }
 
     fn store_event(&mut self, event: Event) {
