@@ -23,7 +23,7 @@ mod holder;
 
 pub use holder::{HeldBy, Holder};
 
-/// How long an attach waits for whoever holds the image: a rebooting guest's old process drains.
+/// How long an image is waited for that changes hands: a rebooting guest's old process drains.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
 /// Who else may hold the image at the same time.

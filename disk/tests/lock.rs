@@ -37,10 +37,7 @@ fn a_writer_excludes_writers_and_readers() {
         take(&second, Mode::Exclusive),
         Err(LockError::Held)
     ));
-    assert!(matches!(
-        take(&second, Mode::Shared),
-        Err(LockError::Held)
-    ));
+    assert!(matches!(take(&second, Mode::Shared), Err(LockError::Held)));
 }
 
 #[test]

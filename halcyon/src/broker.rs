@@ -4,7 +4,7 @@
 //! then); any other one opens itself.
 //!
 //! Opening, judging and locking an image may take long (a lock that a dying process still holds is
-//! waited for, see [`lock`]), so each image has a helper thread of its own, which ends with its
+//! waited for, see [`lock`]; how long, says [`patience`]), so each image has a helper thread of its own, which ends with its
 //! answer. The answer waits in its job; a byte in a pipe that the reactor reads says that it is
 //! there.
 //!
@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use blkback::{DeviceId, LockBy, Refusal};
 use disk::prepare::OPEN_FLAGS;
@@ -28,6 +29,7 @@ use lock::{Found, Siblings};
 
 mod asking;
 pub mod lock;
+pub mod patience;
 pub mod socket;
 pub mod wire;
 
@@ -70,6 +72,8 @@ struct Job {
 struct Opening {
     daemon: Option<Arc<Path>>,
     image: Image,
+    /// When it is given up.
+    until: Instant,
     siblings: Arc<Siblings>,
     answer: Mutex<Option<Answer>>,
     bell: Arc<PipeWriter>,
@@ -103,6 +107,7 @@ impl Broker {
         let (answer, bell) = (Mutex::new(None), Arc::clone(&self.bell));
         let opening = Arc::new(Opening {
             daemon: self.daemon.clone(),
+            until: Instant::now() + patience::image(image.lock_by),
             image,
             siblings: Arc::clone(&self.siblings),
             answer,
@@ -144,21 +149,36 @@ impl Work for Opening {
     const NAME: &CStr = c"halcyon-image";
 
     fn work(&self) {
-        self.answered(open(self.daemon.as_deref(), &self.image, &self.siblings));
+        self.answered(self.open());
     }
 }
 
-fn open(daemon: Option<&Path>, image: &Image, siblings: &Siblings) -> Result<Found, Refusal> {
-    let spec = ImageSpec::parse(image.params.as_bytes())
-        .map_err(|error| Refusal::new(Refusal::EINVAL, &error))?;
-    let file = match daemon {
-        Some(socket) => asking::ask(socket, image)?,
-        None => open_file(&spec, image.read_only)?,
-    };
-    let found = lock::judge_and_lock(file, &spec, image.read_only, image.lock_by, siblings)
-        .map_err(|error| refused(&spec.path, error.errno(), &error.to_string()))?;
-    let path = spec.path.display();
-    match &found {
+impl Opening {
+    fn open(&self) -> Result<Found, Refusal> {
+        let image = &self.image;
+        let spec = ImageSpec::parse(image.params.as_bytes())
+            .map_err(|error| Refusal::new(Refusal::EINVAL, &error))?;
+        let file = match &self.daemon {
+            Some(socket) => asking::ask(socket, image, self.until)?,
+            None => open_file(&spec, image.read_only)?,
+        };
+        let found = lock::Wanted {
+            spec: &spec,
+            read_only: image.read_only,
+            lock_by: image.lock_by,
+            until: self.until,
+        };
+        let found = found
+            .judge_and_lock(file, &self.siblings)
+            .map_err(|error| refused(&spec.path, error.errno(), &error.to_string()))?;
+        say(&spec.path, &found);
+        Ok(found)
+    }
+}
+
+fn say(path: &Path, found: &Found) {
+    let path = path.display();
+    match found {
         Found::Locked(prepared) => {
             for warning in &prepared.warnings {
                 tracing::warn!("{path}: {warning}");
@@ -168,7 +188,6 @@ fn open(daemon: Option<&Path>, image: &Image, siblings: &Siblings) -> Result<Fou
             tracing::info!("{path}: another domain of this VM has it still: waited for on connect");
         }
     }
-    Ok(found)
 }
 
 /// Opens the file of an image. What it is, is judged by whoever serves it.

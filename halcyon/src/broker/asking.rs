@@ -1,12 +1,12 @@
 //! How a VM process has the host daemon open an image. Runs in a helper thread, for it waits.
 //!
 //! It knows nothing of images. Invariant: a daemon that is restarted in between is waited for and
-//! asked again; an answer that makes no sense is a refusal.
+//! asked again; an answer that makes no sense, or that does not come in time, is a refusal.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::Instant;
 
 use blkback::Refusal;
 
@@ -15,20 +15,21 @@ use super::socket::Socket;
 use super::wire::{Answer, Question};
 use crate::cli::args::KindArg;
 
-/// How long a daemon that is being restarted is waited for.
-const LIMIT: Duration = Duration::from_secs(10);
 /// How often a daemon may end between a question and its answer.
 const ATTEMPTS_MAX: u32 = 4;
 
-/// Asks the daemon at `socket` for the image.
-pub(super) fn ask(socket: &Path, image: &Image) -> Result<OwnedFd, Refusal> {
+/// Asks the daemon at `socket` for the image, and gives up at `until`.
+pub(super) fn ask(socket: &Path, image: &Image, until: Instant) -> Result<OwnedFd, Refusal> {
     let question = question(image)?;
     for _ in 0..ATTEMPTS_MAX {
-        match ask_once(socket, &question) {
+        match ask_once(socket, &question, until) {
             Ok(Some((bytes, fd))) => return understood(&bytes, fd),
             // It ended before it answered.
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(late(socket, image));
+            }
             Err(error) => return Err(silent(socket, &error)),
         }
     }
@@ -51,8 +52,8 @@ fn question(image: &Image) -> Result<Vec<u8>, Refusal> {
 
 type Message = (Vec<u8>, Option<OwnedFd>);
 
-fn ask_once(socket: &Path, question: &[u8]) -> io::Result<Option<Message>> {
-    let socket = Socket::connect(socket, LIMIT)?;
+fn ask_once(socket: &Path, question: &[u8], until: Instant) -> io::Result<Option<Message>> {
+    let socket = Socket::connect(socket, until)?;
     match socket.send(question, None) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
         sent => sent.and_then(|()| socket.receive()),
@@ -72,6 +73,15 @@ fn understood(bytes: &[u8], fd: Option<OwnedFd>) -> Result<OwnedFd, Refusal> {
 fn silent(socket: &Path, error: &io::Error) -> Refusal {
     refusal(format!(
         "no host daemon answers at {} ({error}): start `halcyon host`, then attach the disk again",
+        socket.display()
+    ))
+}
+
+/// Nobody knows which of the two it is, for both say nothing.
+fn late(socket: &Path, image: &Image) -> Refusal {
+    refusal(format!(
+        "{}: not opened in time: its storage does not answer, or the host daemon at {} does not",
+        image.params,
         socket.display()
     ))
 }

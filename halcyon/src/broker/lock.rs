@@ -3,7 +3,7 @@
 //! The lock is tried without waiting first. Where a process has it that serves another domain of
 //! the same VM (the guest reboots, is restored or migrates to this very host), a device that has no
 //! frontend yet can do without: it is promised, and the lock is waited for when the frontend is
-//! there. Anybody else is waited for at once, [`lock::LIMIT`] at most.
+//! there. Anybody else is waited for at once, for as long as there is time.
 //!
 //! Judging reads the first and last bytes, to tell formats apart; that says nothing any more about
 //! an image that was in other hands afterwards, so it is judged again then. Knows no path.
@@ -13,6 +13,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use abi::DomId;
 use blkback::{LockBy, Refusal};
@@ -77,28 +78,39 @@ impl NotFound {
     }
 }
 
-/// See the head of this file. A file that cannot be served is not waited for.
-pub fn judge_and_lock(
-    image: OwnedFd,
-    spec: &ImageSpec,
-    read_only: bool,
-    lock_by: LockBy,
-    siblings: &Siblings,
-) -> Result<Found, NotFound> {
-    let mode = Mode::of(read_only);
-    let at_once = lock::take(image.as_fd(), mode);
-    let Prepared { fd, geometry, .. } = match (at_once, prepare(image, spec, read_only)?) {
-        (Ok(()), prepared) => return Ok(Found::Locked(prepared)),
-        (Err(LockError::Held), prepared) => prepared,
-        (Err(error), _) => return Err(NotFound::Lock(error)),
-    };
-    if lock_by == LockBy::Connect && siblings.hold(fd.as_fd(), mode) {
-        return Ok(Found::Promised(geometry));
-    }
-    match lock::wait(fd.as_fd(), mode, lock::LIMIT) {
-        Ok(()) => Ok(Found::Locked(prepare(fd, spec, read_only)?)),
-        Err(LockError::Held) => Err(lock::held_by(fd.as_fd(), mode).into()),
-        Err(error) => Err(NotFound::Lock(error)),
+/// What is wanted of an image that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// What it was said to be.
+    pub spec: &'a ImageSpec,
+    /// Whether it is for reading alone.
+    pub read_only: bool,
+    /// When its lock is needed.
+    pub lock_by: LockBy,
+    /// When it is given up.
+    pub until: Instant,
+}
+
+impl Wanted<'_> {
+    /// See the head of this file. A file that cannot be served is not waited for.
+    pub fn judge_and_lock(self, image: OwnedFd, siblings: &Siblings) -> Result<Found, NotFound> {
+        let mode = Mode::of(self.read_only);
+        let prepare = |image| prepare(image, self.spec, self.read_only);
+        let at_once = lock::take(image.as_fd(), mode);
+        let Prepared { fd, geometry, .. } = match (at_once, prepare(image)?) {
+            (Ok(()), prepared) => return Ok(Found::Locked(prepared)),
+            (Err(LockError::Held), prepared) => prepared,
+            (Err(error), _) => return Err(NotFound::Lock(error)),
+        };
+        if self.lock_by == LockBy::Connect && siblings.hold(fd.as_fd(), mode) {
+            return Ok(Found::Promised(geometry));
+        }
+        let limit = self.until.saturating_duration_since(Instant::now());
+        match lock::wait(fd.as_fd(), mode, limit) {
+            Ok(()) => Ok(Found::Locked(prepare(fd)?)),
+            Err(LockError::Held) => Err(lock::held_by(fd.as_fd(), mode).into()),
+            Err(error) => Err(NotFound::Lock(error)),
+        }
     }
 }
 
@@ -116,7 +128,7 @@ mod tests {
     struct Town {
         dir: Scratch,
         spec: ImageSpec,
-        holder: File,
+        holder: Option<File>,
     }
 
     impl Town {
@@ -127,7 +139,11 @@ mod tests {
             let spec = ImageSpec::parse(path.to_str().unwrap().as_bytes()).unwrap();
             let holder = open(&spec);
             lock::take(holder.as_fd(), Mode::Exclusive).unwrap();
-            Self { dir, spec, holder }
+            Self {
+                dir,
+                spec,
+                holder: Some(holder),
+            }
         }
 
         /// This process serves a domain of the VM.
@@ -137,15 +153,15 @@ mod tests {
         }
 
         /// What domain 8 of the VM finds.
-        fn find(&self, lock_by: LockBy) -> Result<Found, NotFound> {
+        fn find(&self, lock_by: LockBy, limit: Duration) -> Result<Found, NotFound> {
             let siblings = Siblings::new(self.dir.path().to_owned(), DomId(8));
-            judge_and_lock(
-                open(&self.spec).into(),
-                &self.spec,
-                false,
+            let wanted = Wanted {
+                spec: &self.spec,
+                read_only: false,
                 lock_by,
-                &siblings,
-            )
+                until: Instant::now() + limit,
+            };
+            wanted.judge_and_lock(open(&self.spec).into(), &siblings)
         }
     }
 
@@ -158,27 +174,34 @@ mod tests {
     fn an_image_that_a_sibling_has_is_promised() {
         let town = Town::new();
         let _claim = town.claim(7);
-        let found = town.find(LockBy::Connect).unwrap();
+        let found = town.find(LockBy::Connect, Duration::ZERO).unwrap();
         assert!(matches!(found, Found::Promised(geometry) if geometry.sectors.0 == 128));
     }
 
     #[test]
     fn an_image_that_nobody_has_is_ours_at_once() {
-        let town = Town::new();
+        let mut town = Town::new();
         let _claim = town.claim(7);
-        let image = open(&town.spec);
-        drop(town.holder);
-        let siblings = Siblings::new(town.dir.path().to_owned(), DomId(8));
+        town.holder = None;
         // Another test may be starting a process, which has a copy until it executes.
-        let found = judge_and_lock(image.into(), &town.spec, false, LockBy::Now, &siblings);
+        let found = town.find(LockBy::Now, lock::LIMIT);
         assert!(matches!(found, Ok(Found::Locked(_))));
+    }
+
+    #[test]
+    fn an_image_that_somebody_else_has_is_given_up_in_time_and_its_holder_named() {
+        let town = Town::new();
+        let refused = town.find(LockBy::Connect, Duration::ZERO).unwrap_err();
+        let ourselves = format!("image is locked by process {} (", std::process::id());
+        assert!(refused.to_string().starts_with(&ourselves), "{refused}");
+        assert_eq!(refused.errno(), libc::EBUSY);
     }
 
     #[test]
     fn an_image_that_cannot_be_served_is_refused_although_it_is_locked() {
         let town = Town::new();
-        town.holder.set_len(0).unwrap();
-        let refused = town.find(LockBy::Now).unwrap_err();
+        town.holder.as_ref().unwrap().set_len(0).unwrap();
+        let refused = town.find(LockBy::Now, Duration::ZERO).unwrap_err();
         assert_eq!(refused.errno(), Refusal::EINVAL);
     }
 }

@@ -64,21 +64,21 @@ impl AsFd for Listener {
 }
 
 impl Socket {
-    /// Connects, waiting at most `limit` for somebody to listen there.
-    pub fn connect(path: &Path, limit: Duration) -> io::Result<Self> {
-        let until = Instant::now() + limit;
-        if let Ok(socket) = connect_now(path) {
-            return Ok(socket);
-        }
-        let arrivals = arrivals(path.parent().unwrap_or(Path::new("/")))?;
-        loop {
-            match connect_now(path) {
-                Err(error) if is_nobody(&error) && Instant::now() < until => {
-                    wait(&arrivals, until.saturating_duration_since(Instant::now()))?;
-                }
-                result => return result,
+    /// Connects, waiting until `until` at most for somebody to listen there and to accept. What
+    /// is sent and received on it then fails with `WouldBlock` if it has to be waited for longer.
+    pub fn connect(path: &Path, until: Instant) -> io::Result<Self> {
+        let mut socket = connect_now(path, until);
+        if socket.is_err() {
+            let arrivals = arrivals(path.parent().unwrap_or(Path::new("/")))?;
+            socket = connect_now(path, until);
+            while socket.as_ref().is_err_and(is_nobody) && Instant::now() < until {
+                wait(&arrivals, until.saturating_duration_since(Instant::now()))?;
+                socket = connect_now(path, until);
             }
         }
+        let socket = socket?;
+        socket.0.set_read_timeout(Some(rest(until)))?;
+        Ok(socket)
     }
 
     /// Sends one message, with a descriptor if there is one.
@@ -106,12 +106,20 @@ impl AsFd for Socket {
     }
 }
 
-fn connect_now(path: &Path) -> io::Result<Socket> {
-    let socket = seqpacket(0)?;
+/// What is left until then; a time-out of zero would mean none.
+fn rest(until: Instant) -> Duration {
+    let rest = until.saturating_duration_since(Instant::now());
+    rest.max(Duration::from_millis(1))
+}
+
+fn connect_now(path: &Path, until: Instant) -> io::Result<Socket> {
+    let socket = UnixDatagram::from(seqpacket(0)?);
+    // Also how long connecting may take where those who came earlier were not accepted yet.
+    socket.set_write_timeout(Some(rest(until)))?;
     let (address, len) = address_of(path)?;
     // SAFETY: `address` is a valid sockaddr_un of which `len` bytes count.
     checked(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
-    Ok(Socket(socket.into()))
+    Ok(Socket(socket))
 }
 
 /// No daemon: none has ever been there, or the one that was has left its name behind.
@@ -212,12 +220,17 @@ mod tests {
     use super::*;
     use crate::demo::scratch::Scratch;
 
+    /// Long enough for any machine.
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
     #[test]
     fn a_message_brings_its_descriptor_and_says_who_sent_it() {
         let dir = Scratch::new().unwrap();
         let path = dir.path().join("s");
         let listener = Listener::bind(&path).unwrap();
-        let client = Socket::connect(&path, Duration::ZERO).unwrap();
+        let client = Socket::connect(&path, soon()).unwrap();
         let (server, pid) = listener.accept().unwrap();
         assert_eq!(pid, std::process::id());
         client.send(b"hello", Some(client.as_fd())).unwrap();
@@ -230,7 +243,7 @@ mod tests {
         let dir = Scratch::new().unwrap();
         let path = dir.path().join("s");
         let waiting = std::thread::scope(|scope| {
-            let client = scope.spawn(|| Socket::connect(&path, Duration::from_secs(20)));
+            let client = scope.spawn(|| Socket::connect(&path, soon()));
             let listener = Listener::bind(&path).unwrap();
             (client.join().unwrap().map(drop), listener)
         });
@@ -240,8 +253,18 @@ mod tests {
     #[test]
     fn nobody_is_waited_for_longer_than_the_limit() {
         let dir = Scratch::new().unwrap();
-        let error = Socket::connect(&dir.path().join("s"), Duration::from_millis(1)).unwrap_err();
+        let error = Socket::connect(&dir.path().join("s"), Instant::now()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_no_longer_than_the_limit() {
+        let dir = Scratch::new().unwrap();
+        let path = dir.path().join("s");
+        let _silent = Listener::bind(&path).unwrap();
+        let client = Socket::connect(&path, Instant::now()).unwrap();
+        let error = client.receive().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
     }
 
     #[test]
@@ -249,7 +272,7 @@ mod tests {
         let dir = Scratch::new().unwrap();
         let path = dir.path().join("s");
         let listener = Listener::bind(&path).unwrap();
-        let client = Socket::connect(&path, Duration::ZERO).unwrap();
+        let client = Socket::connect(&path, soon()).unwrap();
         client.send(&vec![0; 2 * MESSAGE_MAX], None).unwrap();
         let (server, _) = listener.accept().unwrap();
         assert_eq!(server.receive().unwrap_err().kind(), ErrorKind::InvalidData);

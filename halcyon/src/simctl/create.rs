@@ -22,8 +22,8 @@ use crate::vm::claim::vm_dir;
 /// Under which kind the toolstack offers disks: what libxl writes for `backendtype=tap`.
 pub const KIND: &str = "vbd3";
 
-/// How long a backend may take to open an image: the 10 s that it waits for a lock, and time to say
-/// that it was in vain.
+/// How long a backend may take to open an image: libxl's 10 s (`LIBXL_INIT_TIMEOUT`), and time on a
+/// busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Creates a guest as the command line says; on failure nothing of it is left.

@@ -346,7 +346,10 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             match (self.devices.image_came(owner), image) {
                 (true, image) => self.with(reactor, owner, |device, cx| device.opened(cx, image)),
                 (false, Ok(Medium::Disk(mut disk))) => disk.close(reactor),
-                (false, Ok(Medium::Promised(_)) | Err(_)) => {}
+                (false, Ok(Medium::Promised(_))) => {}
+                (false, Err(refusal)) => {
+                    tracing::error!("a device was withdrawn before this was said of it: {refusal}");
+                }
             }
         }
     }

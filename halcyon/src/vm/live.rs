@@ -20,7 +20,7 @@ use super::devices::DEVICES_MAX;
 use super::streams::{Slots, Streams};
 use super::{Connection, Ended, Guest, Images, OWNER_IMAGES, Opened, Turn, Vm, identity, td3};
 use crate::broker::lock::{Found, Siblings};
-use crate::broker::{Broker, Image};
+use crate::broker::{Broker, Image, patience};
 use crate::cli::args::VmArgs;
 use crate::cli::place::{PlatformArg, state_dir};
 use crate::error::{Doing as _, Exit, Failure, chain};
@@ -66,7 +66,7 @@ impl Process<LiveImages> {
         let mut connection = listen(&mut reactor, descriptors, signals)?;
         let uuid = identity::uuid(&mut reactor, &mut connection, &mut *xen.events, domid)?;
         let dir = claim::vm_dir(&state_dir(platform), &uuid)?;
-        let claim = Claim::take(&dir, domid, &args.kind, disk::lock::LIMIT)?;
+        let claim = Claim::take(&dir, domid, &args.kind, patience::CLAIM)?;
         let stats = StatsFile::create(&dir)?;
         td3::sweep(&dir);
         let td3 = td3::Directory::new(&shared_memory(platform), &dir);

@@ -6,11 +6,14 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use halcyon::simctl::{self, create};
 use sim::live::DomainInfo;
+use sim::toolstack::wait::{clear, run};
 use sim::toolstack::{Disk, plug};
 
 use crate::support::{Host, Vm, until};
 
 const UUID: &str = "00000000-0000-4000-8000-000000000001";
+/// Another VM.
+const OTHER: &str = "00000000-0000-4000-8000-000000000002";
 /// xvda (xen-vbd-interface(7)).
 const DEVID: u32 = 51712;
 /// 1 MiB.
@@ -67,17 +70,21 @@ impl Town {
     fn side(&mut self, name: &str, writable: bool) -> Side {
         let domain = create::new_domain(&mut self.tool, name, UUID, 16 << 20).unwrap();
         let vm = self.host.serve(&domain.domid.to_string());
-        let disk = Disk {
+        let disk = self.disk(&domain, writable);
+        plug(&mut self.tool.store, &disk, create::PATIENCE).unwrap();
+        let guest = None;
+        Side { domain, vm, guest }
+    }
+
+    fn disk(&self, domain: &DomainInfo, writable: bool) -> Disk {
+        Disk {
             domid: abi::DomId(domain.domid),
             devid: DEVID,
             dev: "xvda".into(),
             kind: create::KIND.into(),
             params: self.image.clone(),
             writable,
-        };
-        plug(&mut self.tool.store, &disk, create::PATIENCE).unwrap();
-        let guest = None;
-        Side { domain, vm, guest }
+        }
     }
 
     /// Boots the guest of a domain.
@@ -167,6 +174,31 @@ fn a_first_that_stays_is_named_and_goes_on() {
     assert!(guest.says("ran").contains(r#""violations":0"#));
     town.destroy(second);
     town.destroy(first);
+}
+
+#[test]
+fn a_device_that_is_withdrawn_while_its_image_is_held_leaves_a_line_that_says_by_whom() {
+    let mut town = Town::new();
+    let first = town.side("first", true);
+    let other = create::new_domain(&mut town.tool, "other", OTHER, 16 << 20).unwrap();
+    let vm = town.host.serve(&other.domid.to_string());
+    let disk = town.disk(&other, true);
+    run(&mut town.tool.store, disk.attach().unwrap()).unwrap();
+    until(|| threads(vm.pid()).contains("halcyon-image"));
+    clear(&mut town.tool.store, disk.remove().unwrap()).unwrap();
+    let pid = first.vm.pid();
+    vm.has_logged(&format!("image is locked by process {pid} (halcyon)"));
+    town.destroy(first);
+    let guest = None;
+    let domain = other;
+    town.destroy(Side { domain, vm, guest });
+}
+
+/// The names of a process's threads.
+fn threads(pid: u32) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")));
+    names.map(Result::unwrap_or_default).collect()
 }
 
 #[test]
