@@ -101,7 +101,7 @@ impl Machine {
             .complete(reactor, store, events, &mut self.ports, completion)?
         {
             Heard::Events => Ok(std::mem::take(&mut self.ports)),
-            Heard::Nothing | Heard::Store | Heard::Stop => Ok(Vec::new()),
+            Heard::Nothing | Heard::Store | Heard::Stop(_) => Ok(Vec::new()),
         }
     }
 

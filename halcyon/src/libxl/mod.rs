@@ -11,7 +11,8 @@
 //! file that libxl names when something is wrong.
 //!
 //! Invariant: the readiness node is written when the watches on the guest's devices are set, so
-//! that no device that libxl adds after it has read the node is missed.
+//! that no device that libxl adds after it has read the node is missed; and only while somebody
+//! waits for it, so that none is left of a guest that was destroyed meanwhile.
 
 use abi::DomId;
 use reactor::live::{Config, Uring};
@@ -95,7 +96,8 @@ fn serve_guest(order: Serve) -> Result<(), Failure> {
     let mut asked = Asked::new(&sockets, status);
     let mut process = Process::prepare(&place::platform(None)?, &args)?;
     let mut monitors = Monitors::listen(&mut process.reactor, sockets)?;
-    let announcement = running(process.xen.domid, domid).doing(|| "announce".into())?;
+    let mut announcement = vec![process.identity.unchanged()];
+    announcement.extend(running(process.xen.domid, domid).doing(|| "announce".into())?);
     process.run(move |vm, reactor| {
         vm.announce(announcement);
         let served = serve(vm, reactor, &mut monitors, &mut asked);
@@ -124,7 +126,7 @@ fn serve(
         monitors.turn(reactor, &mut completions, &mut asked.answers(&disks));
         if monitors.is_over() && !has_quit {
             has_quit = true;
-            vm.stop(reactor)?;
+            vm.stop(reactor);
         }
     }
 }
@@ -141,10 +143,13 @@ fn listen(monitors: Vec<Monitor>) -> Result<Vec<Socket>, Failure> {
     monitors.into_iter().map(Socket::listen).collect()
 }
 
-/// The node that libxl waits for.
+/// The node that libxl waits for. In the control domain libxl makes its directory before it starts
+/// us, and removes it before it tells us to end; in a driver domain the node may be the first.
 fn running(own: DomId, domid: DomId) -> Result<Vec<Step>, xenstore::BadPath> {
-    let path = Path::new(format!("/local/domain/{own}/device-model/{domid}/state"))?;
-    Ok(vec![Step::Write(path, b"running".to_vec())])
+    let dir = Path::new(format!("/local/domain/{own}/device-model/{domid}"))?;
+    let write = Step::Write(dir.join("state")?, b"running".to_vec());
+    let is_made = (own == DomId::DOM0).then(|| Step::Expect(dir, Vec::new()));
+    Ok(is_made.into_iter().chain([write]).collect())
 }
 
 /// What answers need to know beside the disks.

@@ -10,9 +10,23 @@ use xenstore::{Reply, StoreError};
 pub(super) const TRIES_MAX: u32 = 8;
 
 /// Whether every step was done.
-pub(super) fn all_done(replies: &[Result<Reply, StoreError>]) -> Result<(), StoreError> {
+fn all_done(replies: &[Result<Reply, StoreError>]) -> Result<(), StoreError> {
     let failed = replies.iter().find_map(|reply| reply.as_ref().err());
     failed.map_or(Ok(()), |error| Err(*error))
+}
+
+/// Whether it was announced that the guest is served: not where what was expected first is not so.
+pub(super) fn is_announced(replies: &[Result<Reply, StoreError>]) -> Result<bool, StoreError> {
+    match replies {
+        [.., Err(StoreError::RolledBack)] => {
+            let mut errors = replies.iter().filter_map(|reply| reply.as_ref().err());
+            match errors.find(|error| **error != StoreError::RolledBack) {
+                Some(StoreError::NotFound | StoreError::Conflict) => Ok(false),
+                error => Err(*error.unwrap_or(&StoreError::RolledBack)),
+            }
+        }
+        _ => all_done(replies).map(|()| true),
+    }
 }
 
 /// The devices of a kind.
@@ -72,6 +86,23 @@ mod tests {
         let removed = [introduced.clone(), Err(StoreError::NotFound)];
         assert_eq!(is_alive(&removed), Ok(false));
         assert_eq!(is_alive(&[introduced, Err(NO_MEMORY)]), Err(NO_MEMORY));
+    }
+
+    #[test]
+    fn a_guest_that_is_another_by_now_is_not_announced_and_that_is_no_failure() {
+        let expected = || Ok(Reply::Value(b"/vm/1".to_vec()));
+        let rolled_back = || Err(StoreError::RolledBack);
+        assert_eq!(is_announced(&[expected(), Ok(Reply::Done)]), Ok(true));
+        let another = [Err(StoreError::Conflict), expected(), rolled_back()];
+        assert_eq!(is_announced(&another), Ok(false));
+        let gone = [expected(), Err(StoreError::NotFound), rolled_back()];
+        assert_eq!(is_announced(&gone), Ok(false));
+        let unlucky = [expected(), Err(StoreError::Conflict)];
+        assert_eq!(is_announced(&unlucky), Err(StoreError::Conflict));
+        assert_eq!(
+            is_announced(&[Err(NO_MEMORY), rolled_back()]),
+            Err(NO_MEMORY)
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use xenstore::{Batch, BatchId, Event, Reply, Step, StoreError};
 
 use super::answers;
 use super::devices::Entry;
-use super::streams::{self, Heard};
+use super::streams::{self, By, Heard};
 use super::tree::{self, About, TOKEN_GONE, TOKEN_TREE};
 use super::{Ended, Images, OWNER_IMAGES, Phase, Question, Vm};
 use crate::broker::Image;
@@ -45,7 +45,8 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         {
             Heard::Nothing => {}
             Heard::Store => self.store_events(reactor)?,
-            Heard::Stop => self.stop(reactor)?,
+            Heard::Stop(By::Toolstack) => self.stop(reactor),
+            Heard::Stop(By::Hand) => self.stop_by_hand(reactor)?,
             Heard::Events => self.kick(),
         }
         Ok(())
@@ -64,7 +65,11 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
 
     /// Asks xenstore something on behalf of the loop itself.
     pub(super) fn ask(&mut self, steps: Vec<Step>, question: Question) {
-        let batch = self.store.submit(Batch::new(steps));
+        self.ask_batch(Batch::new(steps), question);
+    }
+
+    fn ask_batch(&mut self, batch: Batch, question: Question) {
+        let batch = self.store.submit(batch);
         self.questions.push((batch, question));
     }
 
@@ -156,13 +161,16 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         match question {
             Question::Watches => {
                 answers::watching(replies).map_err(Ended::Watch)?;
-                tracing::info!("serving domain {}", self.guest.domid);
-                let steps = std::mem::take(&mut self.announcement);
-                if !steps.is_empty() {
-                    self.ask(steps, Question::Announcement);
+                if self.phase == Phase::Serving {
+                    self.serving();
                 }
             }
-            Question::Announcement => answers::all_done(replies).map_err(Ended::Announce)?,
+            Question::Announcement => {
+                if !answers::is_announced(replies).map_err(Ended::Announce)? {
+                    tracing::info!("domain {}: nobody waits for it", self.guest.domid);
+                    self.ask_whether_alive();
+                }
+            }
             Question::Listing(kind) => match answers::listing(replies) {
                 Ok(names) => {
                     self.unanswered = 0;
@@ -181,6 +189,15 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             },
         }
         Ok(())
+    }
+
+    /// No device can be missed any more.
+    fn serving(&mut self) {
+        tracing::info!("serving domain {}", self.guest.domid);
+        let steps = std::mem::take(&mut self.announcement);
+        if !steps.is_empty() {
+            self.ask_batch(Batch::transaction(steps), Question::Announcement);
+        }
     }
 
     /// Xenstore could not say: all stays as it is until it can.

@@ -17,8 +17,9 @@ use xen::{Descriptors, Platform};
 
 use super::claim::{self, Claim};
 use super::devices::DEVICES_MAX;
+use super::identity::{self, Identity};
 use super::streams::{Slots, Streams};
-use super::{Connection, Ended, Guest, Images, OWNER_IMAGES, Opened, Turn, Vm, identity, td3};
+use super::{Connection, Ended, Guest, Images, OWNER_IMAGES, Opened, Turn, Vm, td3};
 use crate::broker::lock::{Found, Siblings};
 use crate::broker::{Broker, Image, patience};
 use crate::cli::args::VmArgs;
@@ -39,6 +40,8 @@ pub fn run(platform: &PlatformArg, args: &VmArgs) -> Result<(), Failure> {
 pub struct Process<I> {
     /// Whom it serves.
     pub guest: Guest,
+    /// Which VM that is.
+    pub identity: Identity,
     /// What its devices work with.
     pub xen: Platform,
     /// Where it sleeps.
@@ -64,8 +67,8 @@ impl Process<LiveImages> {
         let (mut xen, descriptors) = attach(platform, domid)?;
         let mut reactor = Uring::new(tables()).doing(|| "start".into())?;
         let mut connection = listen(&mut reactor, descriptors, signals)?;
-        let uuid = identity::uuid(&mut reactor, &mut connection, &mut *xen.events, domid)?;
-        let dir = claim::vm_dir(&state_dir(platform), &uuid)?;
+        let identity = identity::ask(&mut reactor, &mut connection, &mut *xen.events, domid)?;
+        let dir = claim::vm_dir(&state_dir(platform), &identity.uuid)?;
         let claim = Claim::take(&dir, domid, &args.kind, patience::CLAIM)?;
         let stats = StatsFile::create(&dir)?;
         td3::sweep(&dir);
@@ -78,6 +81,7 @@ impl Process<LiveImages> {
         let kinds = args.kind.clone();
         Ok(Self {
             guest: Guest { domid, kinds },
+            identity,
             xen,
             reactor,
             connection,
@@ -103,6 +107,7 @@ impl<I> Process<I> {
         Process {
             images: around(self.images),
             guest: self.guest,
+            identity: self.identity,
             xen: self.xen,
             reactor: self.reactor,
             connection: self.connection,

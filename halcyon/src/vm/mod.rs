@@ -101,9 +101,17 @@ pub enum Ended {
     /// Nobody could be told that we serve.
     #[error("announcement in xenstore")]
     Announce(#[source] xenstore::StoreError),
-    /// Stopped for the second time.
-    #[error("stopped with {0} requests still in the disk")]
-    Abandoned(usize),
+    /// Somebody insisted.
+    #[error(
+        "stopped for the second time, with {requests} requests still in the disk and {images} \
+         images being opened"
+    )]
+    Abandoned {
+        /// Requests that nobody will answer.
+        requests: usize,
+        /// Images that nobody will have.
+        images: usize,
+    },
 }
 
 /// How far the process is.
@@ -136,6 +144,8 @@ pub struct Vm<R: Reactor, I: Images<R>> {
     phase: Phase,
     is_gone: bool,
     is_stopping: bool,
+    /// It was stopped by hand.
+    by_hand: bool,
     cooling: Cooling,
     /// Told of each cool-down.
     cooled: fn(),
@@ -184,6 +194,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             phase: Phase::Serving,
             is_gone: false,
             is_stopping: false,
+            by_hand: false,
             cooling: Cooling::default(),
             cooled,
             reactor: std::marker::PhantomData,
@@ -207,8 +218,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         self.streams.send(reactor, &mut self.store);
     }
 
-    /// Has xenstore say so, by these steps, once no new device can be missed any more. Called
-    /// before the first turn.
+    /// Has xenstore say so, by these steps at once, when no new device can be missed any more;
+    /// unless what they expect is not so, for then nobody waits for it. Called before the first
+    /// turn.
     pub fn announce(&mut self, steps: Vec<Step>) {
         self.announcement = steps;
     }
@@ -237,18 +249,31 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     }
 
     /// Closes every device; the process is done when the last request has come back. Asked for
-    /// once more, it ends at once.
-    pub fn stop(&mut self, reactor: &mut R) -> Result<(), Ended> {
-        if self.is_stopping {
-            let in_disk = self
-                .devices
-                .iter()
-                .map(|entry| entry.device.in_disk())
-                .sum();
-            return Err(Ended::Abandoned(in_disk));
+    /// once more, as toolstacks do, it goes on with that.
+    pub fn stop(&mut self, reactor: &mut R) {
+        if !std::mem::replace(&mut self.is_stopping, true) {
+            self.end_all(reactor, Device::close);
         }
-        self.is_stopping = true;
-        self.end_all(reactor, Device::close);
+    }
+
+    /// As [`Vm::stop`], by somebody's hand. Whoever asks for it in this way once more has the process
+    /// end without what its disks still have, for a disk that hangs may never give it back.
+    pub fn stop_by_hand(&mut self, reactor: &mut R) -> Result<(), Ended> {
+        let insists = std::mem::replace(&mut self.by_hand, true);
+        self.stop(reactor);
+        let devices = self.devices.iter();
+        let requests = devices.map(|entry| entry.device.in_disk()).sum();
+        let images = self.images.pending();
+        if requests + images == 0 {
+            return Ok(());
+        }
+        if insists {
+            return Err(Ended::Abandoned { requests, images });
+        }
+        tracing::info!(
+            "stopping: {requests} requests are in the disk, {images} images are being opened; \
+             another SIGTERM or SIGINT abandons them"
+        );
         Ok(())
     }
 

@@ -44,7 +44,16 @@ pub enum Heard {
     /// Xenstore has said something.
     Store,
     /// The process is asked to stop.
-    Stop,
+    Stop(By),
+}
+
+/// Who asks a process to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A toolstack, by SIGHUP or over QMP, or by both and as often as it likes.
+    Toolstack,
+    /// Somebody at a terminal, by SIGINT or SIGTERM.
+    Hand,
 }
 
 /// See the head of this file.
@@ -133,7 +142,7 @@ impl Streams {
                 if let Some(signals) = self.slots.signals {
                     self.receive(reactor, signals, SIGNALS, lease);
                 }
-                Ok(Heard::Stop)
+                Ok(Heard::Stop(who(bytes)))
             }
         }
     }
@@ -202,10 +211,44 @@ fn sent(store: &mut Client, result: Result<usize, i32>) -> Result<Heard, Ended> 
     }
 }
 
+/// Who sent the signals that a signalfd told of.
+fn who(bytes: &[u8]) -> By {
+    let told = bytes.chunks_exact(size_of::<libc::signalfd_siginfo>());
+    // `ssi_signo` is the first member of each.
+    let mut numbers = told.filter_map(<[u8]>::first_chunk);
+    let by_hand = [libc::SIGINT, libc::SIGTERM].map(i32::to_ne_bytes);
+    match numbers.any(|number| by_hand.contains(number)) {
+        true => By::Hand,
+        false => By::Toolstack,
+    }
+}
+
 fn lost(tag: u32) -> Ended {
     match tag {
         EVENTS => Ended::EventsGone,
         STORE_IN => Ended::StoreGone,
         _ => Ended::SignalsGone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a signalfd tells of these signals.
+    fn told(signals: &[libc::c_int]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (signal, at) in signals.iter().zip(1..) {
+            bytes.extend_from_slice(&signal.to_ne_bytes());
+            bytes.resize(at * size_of::<libc::signalfd_siginfo>(), 0xAA);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_toolstack_hangs_up_and_a_hand_interrupts_or_terminates() {
+        assert_eq!(who(&told(&[libc::SIGHUP])), By::Toolstack);
+        assert_eq!(who(&told(&[libc::SIGINT])), By::Hand);
+        assert_eq!(who(&told(&[libc::SIGHUP, libc::SIGTERM])), By::Hand);
     }
 }

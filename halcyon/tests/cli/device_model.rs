@@ -30,6 +30,8 @@ impl Started {
         let host = Host::start();
         let domid = host.domain();
         let command_line = command_line(&host, &domid);
+        let path = format!("/local/domain/0/device-model/{domid}");
+        store(&host).mkdir(&path).unwrap();
         let vm = host.device_model(&words(&command_line));
         let domid = domid.parse().unwrap();
         let started = Self { host, domid, vm };
@@ -38,7 +40,7 @@ impl Started {
     }
 
     fn store(&self) -> Store {
-        Store::connect(&self.host.dir.path().join("sim/xenstored.sock")).unwrap()
+        store(&self.host)
     }
 
     /// A node of the device model.
@@ -73,6 +75,10 @@ impl Started {
             writable: true,
         }
     }
+}
+
+fn store(host: &Host) -> Store {
+    Store::connect(&host.dir.path().join("sim/xenstored.sock")).unwrap()
 }
 
 /// What libxl writes for a PV guest.
@@ -213,6 +219,19 @@ fn a_client_that_misbehaves_costs_its_connection_and_no_other() {
     assert!(last.line()["return"].is_object());
     drop(last);
     assert_eq!(dm.vm.ended(), 0, "{}", dm.vm.logged());
+}
+
+#[test]
+fn a_guest_whose_device_model_nobody_waits_for_any_more_is_not_announced() {
+    let host = Host::start();
+    let domid = host.domain();
+    // libxl removes the directory of a device model before it tells it to end.
+    let mut vm = host.device_model(&words(&command_line(&host, &domid)));
+    vm.has_logged("nobody waits for it");
+    let path = format!("/local/domain/0/device-model/{domid}");
+    assert_eq!(store(&host).read(&path).unwrap(), None);
+    vm.signal("HUP");
+    assert_eq!(vm.ended(), 0, "{}", vm.logged());
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Devices whose nodes go and come again while the process is in the middle of something: the new
-//! device is found, and gets its own image and no other.
+//! device is found, and gets its own image and no other. And a process that is told to stop
+//! meanwhile, more than once.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use abi::DomId;
+use halcyon::vm::streams::By;
 use sim::live::NewDomain;
 use sim::toolstack::{Disk, Domain};
-use sim::world::process::{Possible, Running};
+use sim::world::process::{Possible, Progress, Running};
 use sim::world::{Drive, Host, Rng, Trace};
 use xenstore::client::Client;
 use xenstore::server::ConnId;
@@ -21,11 +23,15 @@ const MOMENTS: usize = 80;
 
 /// The first drive takes its time to open while this says so.
 #[derive(Clone, Default)]
-struct Late(Rc<Cell<bool>>);
+struct Late(Rc<Cell<bool>>, Rc<RefCell<Vec<By>>>);
 
 impl process::Around for Late {
     fn is_late(&self, params: &str) -> bool {
         self.0.get() && params == "raw:/drive/0"
+    }
+
+    fn stops(&self) -> Vec<By> {
+        self.1.take()
     }
 }
 
@@ -115,6 +121,12 @@ impl Town {
         };
         let value = replies.remove(0).ok()?.value()?.to_vec();
         Some(String::from_utf8(value).expect("text"))
+    }
+
+    /// Tells the process to stop, so often and by whom.
+    fn stop(&mut self, by: &[By]) -> Progress {
+        self.late.1.borrow_mut().extend(by);
+        self.process.turn(&mut self.trace)
     }
 
     /// Steps the process, so many times at most.
@@ -212,4 +224,44 @@ fn an_image_that_comes_too_late_is_given_to_nobody_else() {
     // Something happens, so that the process wakes and finds it.
     town.write(new.script_done().expect("short paths"));
     is_served(town, &new);
+}
+
+/// A process that waits for an image.
+fn opening() -> Town {
+    let mut town = Town::new();
+    town.late.0.set(true);
+    let disk = town.disk(51712, 0);
+    town.attach(&disk);
+    town.rest();
+    town
+}
+
+#[test]
+fn a_toolstack_that_asks_to_stop_more_than_once_is_not_taken_for_impatient() {
+    let mut town = opening();
+    let asked = [By::Toolstack, By::Hand, By::Toolstack, By::Toolstack];
+    assert_ne!(town.stop(&asked), Progress::Done);
+    town.rest();
+    town.late.0.set(false);
+    assert_eq!(town.stop(&[]), Progress::Done);
+}
+
+#[test]
+fn whoever_stops_a_process_by_hand_twice_has_it_end_without_what_it_waits_for() {
+    let mut town = opening();
+    assert_ne!(town.stop(&[By::Hand]), Progress::Done);
+    let line = "stopped for the second time, with 0 requests still in the disk and 1 images being \
+                opened";
+    assert_eq!(town.stop(&[By::Hand]), Progress::Failed(line.into()));
+}
+
+#[test]
+fn a_process_that_waits_for_no_disk_ends_well_however_often_it_is_stopped() {
+    let mut town = Town::new();
+    let disk = town.disk(51712, 0);
+    town.attach(&disk);
+    town.rest();
+    assert_ne!(town.stop(&[By::Hand, By::Hand]), Progress::Done);
+    town.rest();
+    assert_eq!(town.stop(&[]), Progress::Done);
 }

@@ -10,8 +10,8 @@ use disk::{Disk, Geometry};
 use evtchn::EventChannels;
 use halcyon::broker::Image;
 use halcyon::cli::args::KindArg;
-use halcyon::vm::streams::{Slots, Streams};
-use halcyon::vm::{Connection, Guest, Images, Opened, Turn, Vm};
+use halcyon::vm::streams::{By, Slots, Streams};
+use halcyon::vm::{Connection, Ended, Guest, Images, Opened, Turn, Vm};
 use reactor::Completion;
 use reactor::world::World;
 use sim::world::{DriveSlots, Process, Progress, Start};
@@ -31,6 +31,11 @@ pub(crate) trait Around {
     /// Whether the lock of this image is another domain's until the frontend is there.
     fn is_promised(&self, _params: &str) -> bool {
         false
+    }
+
+    /// Who has asked it to stop since its last turn.
+    fn stops(&self) -> Vec<By> {
+        Vec::new()
     }
 
     /// Around each of its disks.
@@ -66,26 +71,48 @@ pub(crate) fn start(start: Start<'_>, around: impl Around + 'static) -> Box<dyn 
         kinds: vec![KindArg::Vbd],
     };
     let answers = Rc::new(Cell::new(false));
+    let around = Rc::new(around);
     let images = Drives {
         drives,
-        around,
+        around: Rc::clone(&around),
         asked: VecDeque::new(),
         answers: Rc::clone(&answers),
     };
     let page = telemetry::Page::anonymous(8).expect("memory for counters");
     let mut vm = Vm::new(guest, platform, connection, images, page, || {});
     vm.start(files);
-    Box::new(Stepped { vm, answers })
+    Box::new(Stepped {
+        vm,
+        answers,
+        around,
+    })
 }
 
 struct Stepped<A: Around> {
     vm: Vm<World, Drives<A>>,
     answers: Rc<Cell<bool>>,
+    around: Rc<A>,
+}
+
+impl<A: Around> Stepped<A> {
+    fn step(
+        &mut self,
+        files: &mut World,
+        completions: &mut Vec<Completion>,
+    ) -> Result<Turn, Ended> {
+        for by in self.around.stops() {
+            match by {
+                By::Toolstack => self.vm.stop(files),
+                By::Hand => self.vm.stop_by_hand(files)?,
+            }
+        }
+        self.vm.turn(files, completions)
+    }
 }
 
 impl<A: Around> Process for Stepped<A> {
     fn turn(&mut self, files: &mut World, completions: &mut Vec<Completion>) -> Progress {
-        match self.vm.turn(files, completions) {
+        match self.step(files, completions) {
             Ok(Turn::Again) => Progress::Again,
             // The bell of a broker wakes its process.
             Ok(Turn::Idle) if self.answers.get() => Progress::Again,
@@ -105,7 +132,7 @@ impl<A: Around> Process for Stepped<A> {
 /// Opens the drives of the world where the broker would open images.
 struct Drives<A: Around> {
     drives: DriveSlots,
-    around: A,
+    around: Rc<A>,
     asked: VecDeque<Image>,
     /// An image was asked for and can be had.
     answers: Rc<Cell<bool>>,
