@@ -11,6 +11,7 @@ use xenstore::{BatchId, Event};
 
 use super::desk::Desk;
 use super::guests::{Ended, Guests};
+use super::ignored::{self, Ignored};
 use super::inquiries::{self, Inquiries, Inquiry, Replies, Why};
 use super::judge::{self, End, Seen, Verdict};
 use super::link::Link;
@@ -33,6 +34,7 @@ pub(super) struct Daemon {
     desk: Desk,
     spawner: Spawner,
     guests: Guests,
+    ignored: Ignored,
     inquiries: Inquiries,
 }
 
@@ -57,6 +59,7 @@ impl Daemon {
             link,
             waiter,
             guests: Guests::default(),
+            ignored: Ignored::default(),
             inquiries: Inquiries::default(),
         };
         daemon.adopt_all();
@@ -107,7 +110,13 @@ impl Daemon {
                 let steps = kinds.filter_map(|kind| tree::guests(*kind)).collect();
                 self.inquiries.ask(&mut self.link, steps, Inquiry::Guests);
             }
-            About::Guest(domid) => self.look_for_remains(domid),
+            About::Guest(domid) => {
+                self.ignored.forget(domid);
+                self.look_for_remains(domid);
+            }
+            About::Directory(domid, name) if !self.spawner.kinds().contains(&name.kind) => {
+                self.look_closely(domid, name);
+            }
             About::Directory(domid, name) => {
                 self.guests.note(domid);
                 self.look_at(domid, name);
@@ -119,9 +128,13 @@ impl Daemon {
 
     fn look_at(&mut self, domid: DomId, name: Name) {
         if !self.guests.is_taken(domid) {
-            let (inquiries, link) = (&mut self.inquiries, &mut self.link);
-            inquiries.states(link, domid, vec![name], Why::Changed);
+            self.look_closely(domid, name);
         }
+    }
+
+    fn look_closely(&mut self, domid: DomId, name: Name) {
+        let (inquiries, link) = (&mut self.inquiries, &mut self.link);
+        inquiries.states(link, domid, vec![name], Why::Changed);
     }
 
     fn look_for_remains(&mut self, domid: DomId) {
@@ -155,6 +168,14 @@ impl Daemon {
                     false => asker.refuse(libc::EPERM, "this process does not serve that guest"),
                 }
             }
+            Some(Inquiry::Ignored(domid, name)) => {
+                if ignored::asks_for_us(inquiries::value(replies)) {
+                    tracing::error!(
+                        "domain {domid}, {name}: not served: xen-blkback is loaded and owns vbd: \
+                         rmmod xen-blkback or use backendtype=tap"
+                    );
+                }
+            }
             Some(Inquiry::Written(domid, name)) => acts::written(domid, name, error),
             None => {}
         }
@@ -177,8 +198,15 @@ impl Daemon {
     /// Decides about a guest that was looked at.
     fn seen(&mut self, domid: DomId, uuid: Option<String>, seen: &[Seen], why: Why) {
         let kinds = self.spawner.kinds();
-        let is_ours = |device: &&Seen| kinds.contains(&device.name.kind);
-        let ours: Vec<Seen> = seen.iter().filter(is_ours).copied().collect();
+        let (ours, kernels): (Vec<Seen>, Vec<Seen>) = seen
+            .iter()
+            .partition(|device| kinds.contains(&device.name.kind));
+        for device in kernels {
+            if self.ignored.is_new(domid, &device) {
+                let (inquiries, link) = (&mut self.inquiries, &mut self.link);
+                inquiries.script(link, domid, device.name);
+            }
+        }
         match why {
             Why::Ended(ended) => self.judge_end(domid, uuid, &ours, ended),
             _ if self.guests.is_taken(domid) => {}

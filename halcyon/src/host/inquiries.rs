@@ -38,6 +38,8 @@ pub(super) enum Inquiry {
     States(DomId, Vec<Name>, Why),
     /// Whether a process may have an image.
     Image(Asker, Question),
+    /// Whether a device that the kernel has taken is meant for us.
+    Ignored(DomId, Name),
     /// Whether a write has succeeded.
     Written(DomId, Name),
 }
@@ -86,6 +88,12 @@ impl Inquiries {
         self.ask(link, steps, Inquiry::States(domid, names, why));
     }
 
+    /// Asks which script a device has.
+    pub(super) fn script(&mut self, link: &mut Link, domid: DomId, name: Name) {
+        let steps = tree::read(domid, name, keys::SCRIPT).into_iter().collect();
+        self.ask(link, steps, Inquiry::Ignored(domid, name));
+    }
+
     /// Why a batch was sent that is answered now.
     pub(super) fn answered(&mut self, batch: BatchId) -> Option<Inquiry> {
         self.0.remove(&batch)
@@ -119,6 +127,11 @@ pub(super) fn states(names: &[Name], replies: &Replies) -> (Option<String>, Vec<
         online: value(at + 1) == Some(b"1"),
     });
     (value(0).and_then(identity::name), seen.collect())
+}
+
+/// The value that was read alone.
+pub(super) fn value(replies: &Replies) -> Option<&[u8]> {
+    replies.first()?.as_ref().ok()?.value()
 }
 
 fn names(reply: &Result<Reply, StoreError>) -> &[String] {

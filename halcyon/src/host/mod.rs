@@ -32,6 +32,7 @@ use wait::{Source, Waiter};
 mod daemon;
 mod desk;
 mod guests;
+mod ignored;
 mod inquiries;
 mod judge;
 mod link;

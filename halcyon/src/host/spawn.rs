@@ -44,7 +44,7 @@ impl Spawner {
     }
 
     /// The kinds that are ours at this moment: the kernel's own backend, once loaded, takes every
-    /// device of its kind.
+    /// device of its kind (`dist/block-halcyon` says so to the toolstack).
     pub(super) fn kinds(&self) -> Vec<KindArg> {
         let on_xen = self.platform == PlatformArg::Linux;
         let kernel_has_vbd = on_xen && Path::new(KERNEL_VBD).exists();

@@ -5,5 +5,6 @@ mod device_model;
 mod handover;
 mod host_daemon;
 mod process;
+mod script;
 mod session;
 mod support;
