@@ -68,11 +68,13 @@ pub enum Refused {
     Range,
     /// A write where only reading is permitted.
     ReadOnly,
+    /// A write or a flush after a flush has failed.
+    FlushFailed,
 }
 
 impl Refused {
     /// Every cause, in the order of the counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unsupported,
         Self::SegmentCount,
         Self::TooManySegments,
@@ -80,6 +82,7 @@ impl Refused {
         Self::Alignment,
         Self::Range,
         Self::ReadOnly,
+        Self::FlushFailed,
     ];
 
     /// What the guest is told. An unknown operation is not an error of the disk, and a frontend
@@ -101,7 +104,18 @@ impl Refused {
             Self::Alignment => "refused_alignment",
             Self::Range => "refused_range",
             Self::ReadOnly => "refused_read_only",
+            Self::FlushFailed => "refused_flush_failed",
         }
+    }
+}
+
+/// The operation that the answer to a request names. For an indirect one that is the operation
+/// inside, in the byte where others have `nr_segments` (`struct blkif_request_indirect`); Linux's
+/// frontend disables a device that answers with anything else.
+pub fn answered_as(raw: &RawRequest) -> Operation {
+    match raw.operation {
+        Operation::INDIRECT => Operation(raw.nr_segments),
+        operation => operation,
     }
 }
 

@@ -178,6 +178,18 @@ impl Stats {
         }
     }
 
+    /// The storage failed a flush, the first of this connection.
+    pub(crate) fn flush_failed(&mut self, now: Nanos, error: DiskError) {
+        self.disk_errors.add(1);
+        if let Verdict::Pass { suppressed } = self.device_log.check(now) {
+            let device = &self.device;
+            tracing::error!(
+                %device, suppressed,
+                "flush failed: {error}; writes are refused until the guest connects anew"
+            );
+        }
+    }
+
     /// The disk completed what was not under way.
     pub(crate) fn stray(&self) {
         self.strays.add(1);

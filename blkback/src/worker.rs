@@ -14,8 +14,8 @@
 //! the last request came back. Its guest-facing half, the wire, may go earlier.
 //!
 //! Invariant: a request that was taken is in `inflight` until it is answered, exactly once, or
-//! until the wire is gone; data moves only between the disk, a lease and the guest; and nothing
-//! here allocates once a device is connected.
+//! until the wire is gone; after a flush has failed no write is acknowledged; data moves only between
+//! the disk, a lease and the guest; and nothing here allocates once a device is connected.
 
 #![deny(
     clippy::indexing_slicing,
@@ -31,7 +31,7 @@ use abi::DomId;
 use abi::grant_table::gntst;
 use abi::io::blkif::{MAX_SEGMENTS, Operation, RawRequest, Response, Status};
 use abi::{Port, Sector};
-use disk::{Disk, Done, Op, OpKind, Submitted};
+use disk::{Disk, DiskError, Done, Op, OpKind, Submitted};
 use evtchn::EventChannels;
 use reactor::{Completion, Lease, Pool, Reactor};
 use ring::{Corrupt, Notify};
@@ -40,7 +40,7 @@ use xen::Grants;
 use crate::cooling::Cooling;
 use crate::copies::{Copied, Copies};
 use crate::inflight::{ENTRIES, Held, Inflight};
-use crate::request::{Limits, Request};
+use crate::request::{Limits, Refused, Request, answered_as};
 use crate::stats::Stats;
 use crate::wire::Wire;
 
@@ -81,6 +81,11 @@ pub(crate) struct Worker {
     copies: Copies,
     /// Take nothing more: the device is closing.
     stopped: bool,
+    /// A flush failed, so that what was acknowledged may be lost. Linux's frontend takes that for a
+    /// device without flushes and tells its file system that all is well (`blkif_interrupt`): only
+    /// writes that fail stop it. A later flush that succeeds proves nothing, for the kernel reports
+    /// an error once; a frontend that connects anew reads from the disk what there is.
+    flush_failed: bool,
     cooling: Cooling,
 }
 
@@ -94,6 +99,7 @@ impl Worker {
             inflight: Inflight::default(),
             copies: Copies::new(domid),
             stopped: false,
+            flush_failed: false,
             cooling: Cooling::new(owner),
         })
     }
@@ -187,22 +193,32 @@ impl Worker {
             let Some(raw) = self.wire.as_mut().and_then(Wire::take) else {
                 break;
             };
-            match Request::parse(&raw, &limits) {
+            let judged = Request::parse(&raw, &limits);
+            match judged.and_then(|request| self.trusted(request.operation()).map(|()| request)) {
                 Ok(request) => self.start(hands, &raw, &request),
                 Err(refused) => {
                     hands.stats.refused(refused);
-                    self.respond(raw.id, raw.operation, refused.status());
+                    self.respond(raw.id, answered_as(&raw), refused.status());
                 }
             }
         }
         Ok(())
     }
 
+    /// Whether the disk's word is still taken for what this operation promises.
+    fn trusted(&self, operation: Operation) -> Result<(), Refused> {
+        match operation {
+            Operation::READ => Ok(()),
+            _ if self.flush_failed => Err(Refused::FlushFailed),
+            _ => Ok(()),
+        }
+    }
+
     /// Starts what was judged good. The table has room for a whole ring and the pool a lease for
     /// each; should either be wrong, the guest gets an error instead of a panic.
     fn start(&mut self, hands: &mut Hands<'_>, raw: &RawRequest, request: &Request) {
         let Some(held) = self.inflight.hold(raw.id, request, hands.reactor.now()) else {
-            return self.respond(raw.id, raw.operation, Status::ERROR);
+            return self.respond(raw.id, request.operation(), Status::ERROR);
         };
         if *request == Request::Flush {
             return self.submit(hands, held, OpKind::Flush, None);
@@ -239,16 +255,31 @@ impl Worker {
         let Some(held) = self.inflight.land(done.id) else {
             return hands.stats.stray();
         };
+        let operation = self.inflight.entry(&held).operation();
         if let Err(error) = done.result {
-            hands.stats.disk_error(hands.reactor.now(), error);
+            self.failed(hands, operation, error);
             return self.answer(hands, held, Status::ERROR);
         }
-        let entry = self.inflight.entry(&held);
+        if let Err(refused) = self.trusted(operation) {
+            hands.stats.refused(refused);
+            return self.answer(hands, held, refused.status());
+        }
         match done.lease {
-            Some(lease) if entry.operation() == Operation::READ && self.wire.is_some() => {
+            Some(lease) if operation == Operation::READ && self.wire.is_some() => {
                 self.copies.push(held, lease, &self.inflight);
             }
             _ => self.answer(hands, held, Status::OKAY),
+        }
+    }
+
+    fn failed(&mut self, hands: &mut Hands<'_>, operation: Operation, error: DiskError) {
+        let now = hands.reactor.now();
+        let first = operation == Operation::FLUSH_DISKCACHE && !self.flush_failed;
+        if first {
+            self.flush_failed = true;
+            hands.stats.flush_failed(now, error);
+        } else {
+            hands.stats.disk_error(now, error);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Slots full of any bytes: each is answered exactly once, and the device goes on.
 
 use abi::io::blkif::{Protocol, RawRequest, SLOT_MAX};
+use blkback::request::answered_as;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -55,7 +56,7 @@ proptest! {
         let mut asked: Vec<_> = slots
             .iter()
             .map(|slot| RawRequest::decode(protocol, slot))
-            .map(|raw| (raw.id, raw.operation.0))
+            .map(|raw| (raw.id, answered_as(&raw).0))
             .collect();
         let answers = host.guest.take();
         let mut told: Vec<_> = answers.iter().map(|it| (it.id, it.operation.0)).collect();

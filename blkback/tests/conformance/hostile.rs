@@ -145,6 +145,23 @@ fn every_other_operation_is_unsupported() {
     host.end();
 }
 
+/// Rule 5: Linux gives a device up whose answer names another operation than it asked for.
+#[test]
+fn the_answer_to_an_indirect_request_names_the_operation_inside() {
+    let mut host = Host::connected();
+    let mut indirect = request(Operation::INDIRECT, 1, 0, &[]);
+    let inside = [Operation::READ, Operation::WRITE, Operation(200)];
+    let named = inside.map(|operation| {
+        // The second byte of an indirect request is its operation.
+        indirect.nr_segments = operation.0;
+        let answer = host.serve(std::slice::from_ref(&indirect))[0];
+        assert_eq!(answer.status, Status::EOPNOTSUPP);
+        answer.operation
+    });
+    assert_eq!(named, inside);
+    host.end();
+}
+
 /// Rule 1: what stands in the slot after it was taken does not matter.
 #[test]
 fn a_request_rewritten_while_in_the_disk_ends_as_it_began() {

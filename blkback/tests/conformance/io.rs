@@ -6,6 +6,7 @@ use disk::{DiskError, OpKind};
 
 use crate::support::Host;
 use crate::support::guest::{PORT, request};
+use crate::support::log::lines_of;
 
 fn flush(id: u64) -> abi::io::blkif::RawRequest {
     request(Operation::FLUSH_DISKCACHE, id, 0, &[])
@@ -266,6 +267,81 @@ fn a_disk_error_fails_its_request_alone() {
     assert_eq!(host.guest.content(page), [0xee; 4096]);
     host.disk.state().fail = None;
     assert!(host.serves());
+    host.end();
+}
+
+/// A device whose flush has just failed; its disk is well again.
+fn flush_failed() -> Host {
+    let mut host = Host::connected();
+    host.disk.state().fail = Some(DiskError::Os(5));
+    assert_eq!(host.status(&flush(1)), Status::ERROR);
+    host.disk.state().fail = None;
+    host.disk.state().seen.clear();
+    host
+}
+
+/// Rule 16: Linux takes the failed flush for one that is not supported and carries on without.
+#[test]
+fn after_a_failed_flush_no_write_is_acknowledged() {
+    let mut host = flush_failed();
+    let before = host.disk.state().bytes.clone();
+    let write = host.write_request(2, 0, 0xab);
+    assert_eq!(host.status(&write), Status::ERROR);
+    assert_eq!(host.status(&flush(3)), Status::ERROR);
+    assert_eq!(host.disk.state().seen, []);
+    assert_eq!(host.disk.state().bytes, before);
+    assert!(host.serves());
+    host.end();
+}
+
+#[test]
+fn what_was_under_way_when_a_flush_failed_is_not_acknowledged_either() {
+    let mut host = Host::connected();
+    host.disk.state().hold = true;
+    let write = host.write_request(2, 0, 0xab);
+    let (read, _) = host.read_request(4, 8);
+    assert_eq!(host.serve(&[flush(1), write, flush(3), read]), []);
+    let mut held = host.disk.held().into_iter();
+    host.disk.state().fail = Some(DiskError::Os(5));
+    host.lands(held.next().expect("the first flush"));
+    host.disk.state().fail = None;
+    held.for_each(|id| host.lands(id));
+    host.pump();
+    let mut answers: Vec<_> = host.guest.take().iter().map(|a| (a.id, a.status)).collect();
+    answers.sort_by_key(|answer| answer.0);
+    let (error, okay) = (Status::ERROR, Status::OKAY);
+    assert_eq!(answers, [(1, error), (2, error), (3, error), (4, okay)]);
+    host.disk.state().hold = false;
+    host.end();
+}
+
+#[test]
+fn a_failed_flush_is_told_in_one_line() {
+    let mut host = Host::connected();
+    host.disk.state().fail = Some(DiskError::Os(5));
+    let write = host.write_request(2, 0, 0xab);
+    let said = lines_of(|| {
+        host.serve(&[flush(1)]);
+        host.serve(&[write, flush(3)]);
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("flush failed: storage failed"),
+        "{said:?}"
+    );
+    host.end();
+}
+
+#[test]
+fn a_guest_that_starts_over_after_a_failed_flush_may_write() {
+    let mut host = flush_failed();
+    host.frontend_closes();
+    host.set_frontend("state", "1");
+    host.pump();
+    host.connect();
+    let write = host.write_request(2, 0, 0xab);
+    assert_eq!(host.status(&write), Status::OKAY);
+    assert_eq!(host.status(&flush(3)), Status::OKAY);
     host.end();
 }
 

@@ -6,7 +6,7 @@
 //! 2. A producer index beyond the ring closes the device: no loop, no panic.
 //! 3. At most 11 segments, each within its page; the request within the disk as it is now.
 //! 4. No segments only where no data travels.
-//! 5. Responses echo `id` and `operation`.
+//! 5. Responses echo `id` and `operation`; that of an indirect request is the one inside.
 //! 6. What is not served is answered with EOPNOTSUPP.
 //! 7. A write to a read-only device fails and never reaches the storage.
 //! 8. A segment that cannot be copied fails its whole request, and no other.
@@ -18,6 +18,7 @@
 //! 13. Store events are merged, and never believed: the nodes are read.
 //! 14. At the end only our own state is written; a frontend that vanished is closed.
 //! 15. No request is taken, nor Connected published, before the image's lock is held.
+//! 16. After a flush has failed, no write and no flush of that connection is acknowledged.
 //!
 //! Every test ends with no grant mapped, no port bound, no request pending and no deadline set.
 

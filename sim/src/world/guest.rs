@@ -215,7 +215,14 @@ impl Guest {
             }
             let counts = disk.load.counts();
             requests += counts.requests;
-            errors += counts.errors + counts.unsupported;
+            errors += counts.errors + counts.unsupported - counts.errors_after_flush;
+            let trusted = counts.acknowledged_after_flush;
+            if trusted > 0 {
+                return Err(format!("{trusted} acknowledged after a failed flush"));
+            }
+            if counts.lost > 0 {
+                return Err(format!("{} requests were never answered", counts.lost));
+            }
         }
         if errors > errors_max {
             return Err(format!(

@@ -11,6 +11,7 @@ pub(crate) mod machine;
 use ::disk::Disk as _;
 use abi::io::blkif::{Operation, RawRequest, Response, Status};
 use abi::{DomId, GrantRef};
+use blkback::request::answered_as;
 use blkback::{Ask, Context, Device, DeviceId, LockBy, Medium, Refusal, Turn};
 use reactor::world::World;
 use reactor::{Reactor, Sleep};
@@ -330,7 +331,7 @@ impl Host {
         assert_eq!(responses.len(), 1);
         assert_eq!(
             (responses[0].id, responses[0].operation),
-            (request.id, request.operation)
+            (request.id, answered_as(request))
         );
         responses[0].status
     }
@@ -356,11 +357,14 @@ impl Host {
 
     /// Lets all operations out of the disk.
     pub(crate) fn land_all(&mut self) {
-        for id in self.disk.held() {
-            let completion = Control::completion(OWNER, id);
-            self.with(|device, cx| device.completion(cx, completion));
-        }
+        self.disk.held().into_iter().for_each(|id| self.lands(id));
         self.pump();
+    }
+
+    /// Lets one operation out of the disk.
+    pub(crate) fn lands(&mut self, id: u32) {
+        let completion = Control::completion(OWNER, id);
+        self.with(|device, cx| device.completion(cx, completion));
     }
 
     /// Virtual time passes, with all that falls due on the way.

@@ -78,6 +78,8 @@ impl Blkfront {
 
     /// Takes everything back that the backend had.
     pub(super) fn release(&mut self, kernel: &mut Kernel<'_>) {
+        // Answers that came before the backend let go are answers.
+        self.reap(kernel);
         self.phase = Phase::Down;
         let Some(mut connection) = self.connection.take() else {
             return;

@@ -151,7 +151,7 @@ impl Blkfront {
     }
 
     /// Takes all responses. Bounded: no more than what is in flight can be answered.
-    fn reap(&mut self, kernel: &mut Kernel<'_>) {
+    pub(super) fn reap(&mut self, kernel: &mut Kernel<'_>) {
         let mut slot = [0; RESPONSE_MAX];
         loop {
             let Some(connection) = &mut self.connection else {

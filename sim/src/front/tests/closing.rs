@@ -68,6 +68,23 @@ fn abandoned_requests_are_lost_once_the_backend_has_let_go() {
 }
 
 #[test]
+fn an_answer_that_came_just_before_the_end_is_not_lost() {
+    let mut town = Town::new();
+    let mut front = town.connected(honest());
+    submit(&mut town, &mut front);
+    front.abandon(&mut town.kernel());
+    town.settle_front(&mut front);
+    town.backend.serve();
+    town.backend.detach(&town.host);
+    town.settle_front(&mut front);
+    assert_eq!((front.phase(), town.lent()), (&Phase::Down, 0));
+    assert_eq!(
+        outcome(&mut town, &mut front),
+        Some(Outcome::Answered(Status::OKAY))
+    );
+}
+
+#[test]
 fn a_backend_that_closes_on_its_own_loses_what_was_under_way() {
     let mut town = Town::new();
     let mut front = town.connected(honest());

@@ -227,6 +227,22 @@ fn a_failed_write_leaves_both_contents_possible() {
 }
 
 #[test]
+fn a_write_that_is_acknowledged_after_a_failed_flush_is_found() {
+    let load = broken(Fault::FlushError, Pattern::Mixed);
+    let counts = load.counts();
+    assert!(counts.acknowledged_after_flush > 0);
+    assert_eq!(counts.errors_after_flush + 1, counts.flushes);
+}
+
+#[test]
+fn a_load_that_is_stopped_after_a_failed_flush_is_in_order() {
+    let load = broken(Fault::Error, Pattern::Mixed);
+    let counts = load.counts();
+    assert!(counts.errors_after_flush > 0);
+    assert_eq!(counts.acknowledged_after_flush, 0);
+}
+
+#[test]
 fn a_load_whose_connection_ends_says_so() {
     let mut town = Town::new();
     let mut front = town.connected(honest());

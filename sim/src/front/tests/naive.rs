@@ -33,6 +33,8 @@ pub(super) enum Fault {
     WrongOperation,
     /// An error.
     Error,
+    /// An error for every flush, as from a disk that lost its cache.
+    FlushError,
     /// A response index out of range.
     WildIndex,
 }
@@ -168,6 +170,9 @@ impl Naive {
             Fault::Twice => response.id = 1 << 16,
             Fault::WrongOperation => response.operation = Operation::DISCARD,
             Fault::Error => response.status = Status::ERROR,
+            Fault::FlushError if request.operation == Operation::FLUSH_DISKCACHE => {
+                response.status = Status::ERROR;
+            }
             _ => {}
         }
         response

@@ -38,6 +38,10 @@ pub struct Counts {
     pub flushes: u64,
     /// Answered with an error.
     pub errors: u64,
+    /// Of these, writes and flushes after a flush had failed in the same connection.
+    pub errors_after_flush: u64,
+    /// Writes and flushes that were acknowledged all the same: durable they may not be.
+    pub acknowledged_after_flush: u64,
     /// Answered with EOPNOTSUPP.
     pub unsupported: u64,
     /// Never answered.

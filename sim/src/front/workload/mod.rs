@@ -47,6 +47,8 @@ pub struct Workload {
     started_ns: Option<u64>,
     counts: Counts,
     mismatches: Vec<Mismatch>,
+    /// A flush failed in this connection.
+    flush_failed: bool,
 }
 
 impl Workload {
@@ -61,6 +63,7 @@ impl Workload {
             started_ns: None,
             counts: Counts::default(),
             mismatches: Vec::new(),
+            flush_failed: false,
         }
     }
 
@@ -114,6 +117,8 @@ impl Workload {
             .next_done(kernel, |done, data| self.take(done, data, now_ns))
             .is_some()
         {}
+        // All that was asked through a connection is over by then.
+        self.flush_failed &= *front.phase() != Phase::Down;
         let connected = *front.phase() == Phase::Connected;
         if connected {
             self.fill(front, kernel, now_ns);
@@ -209,11 +214,29 @@ impl Workload {
             Outcome::Answered(_) => self.counts.errors += 1,
             Outcome::Lost => self.counts.lost += 1,
         }
+        self.note_flush(done);
         let okay = done.outcome == Outcome::Answered(Status::OKAY);
         match done.io.kind {
             Kind::Read if okay => self.verify(&done.io, data),
             Kind::Write => self.note_write(&done.io, okay),
             Kind::Read | Kind::Flush => {}
+        }
+    }
+
+    /// Answers are seen in the order in which they were given.
+    fn note_flush(&mut self, done: &Done) {
+        let Outcome::Answered(status) = done.outcome else {
+            return;
+        };
+        match (done.io.kind, status) {
+            (Kind::Read, _) => {}
+            (_, Status::OKAY) => {
+                self.counts.acknowledged_after_flush += u64::from(self.flush_failed);
+            }
+            (kind, _) => {
+                self.counts.errors_after_flush += u64::from(self.flush_failed);
+                self.flush_failed |= kind == Kind::Flush && status == Status::ERROR;
+            }
         }
     }
 

@@ -8,8 +8,10 @@ use super::World;
 use crate::world::Fate;
 use crate::world::build::SPARED;
 
-/// Of so many disk operations, one fails, and one is short.
+/// Of so many disk operations, one fails, and one is short. Flushes fail more rarely, for after one
+/// that did a disk takes no write any more.
 const ERROR_ONCE_IN: u64 = 97;
+const FLUSH_ERROR_ONCE_IN: u64 = 499;
 const SHORT_ONCE_IN: u64 = 61;
 
 impl World {
@@ -17,6 +19,10 @@ impl World {
         let failure = self.failure(at, id);
         let Some(process) = &mut self.processes[at] else {
             return;
+        };
+        let error_once_in = match process.verb(id) {
+            Some(Verb::Sync) => FLUSH_ERROR_ONCE_IN,
+            _ => ERROR_ONCE_IN,
         };
         let fate = match (failure, process.verb(id)) {
             (Some(errno), _) => Fate::Error(errno),
@@ -28,7 +34,7 @@ impl World {
                     sectors => Fate::Short(sectors * abi::SECTOR_SIZE),
                 }
             }
-            _ if self.odd.is_none() && self.rng.once_in(ERROR_ONCE_IN) => Fate::Error(libc::EIO),
+            _ if self.odd.is_none() && self.rng.once_in(error_once_in) => Fate::Error(libc::EIO),
             _ => Fate::Whole,
         };
         self.tally.reordered += u64::from(process.overtakes(id));
