@@ -36,14 +36,15 @@ use crate::{Completion, Nanos, Reactor, Sleep, Slot, Submission, Token};
 pub use self::error::Error;
 
 /// How large the tables of a [`Uring`] are. All are private memory or memory of the kernel, once
-/// per process: the defaults cost 8 KiB of rings and 12 KiB of tables.
+/// per process: the defaults cost 12 KiB of rings and 12 KiB of tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Entries of the submission queue, a power of two. When more are submitted between two waits,
     /// the queue is handed to the kernel early.
     pub entries: u32,
-    /// Entries of the completion queue. When more operations end at once, the kernel keeps the
-    /// rest in a list, at the price of an allocation each.
+    /// Entries of the completion queue. No more operations than this are in the ring at once, so
+    /// that every result has its place, and no more than three quarters on images; what is
+    /// submitted beyond that waits in the process for the end of others.
     pub completions: u32,
     /// How many files can be open at once, at most 65,536 and at most RLIMIT_NOFILE.
     pub files: u32,
@@ -53,7 +54,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             entries: 64,
-            completions: 128,
+            // Six disks with 32 requests each, and a quarter for everything else.
+            completions: 256,
             files: 64,
         }
     }
@@ -68,7 +70,7 @@ pub struct Counters {
     pub registers: u64,
     /// Enters made only because the submission queue was full.
     pub early_submits: u64,
-    /// Enters that found completions which had not fitted into the completion queue.
+    /// Enters that found completions which had not fitted into the completion queue: none.
     pub overflows: u64,
     /// Reads and writes made by calls from the reactor's own thread, and its calls on descriptors.
     pub inline_calls: u64,

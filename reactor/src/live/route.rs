@@ -18,6 +18,7 @@ use std::os::fd::AsRawFd;
 use super::files::Kind;
 use super::inflight::{Id, Operation, Stage};
 use super::job::Job;
+use super::ring::Share;
 use super::slow::SlowLane;
 use super::{Uring, entry};
 use crate::{Submission, Verb};
@@ -81,7 +82,7 @@ impl Uring {
             let entry = entry::listen(lane.bell(), self.rung.get());
             // SAFETY: the counter is dropped with the reactor, hence when no job is outstanding,
             // hence when this read has ended.
-            unsafe { self.ring.push(entry, BELL) };
+            unsafe { self.ring.push(entry, BELL, Share::Whole) };
             self.listening = true;
         }
     }
@@ -89,7 +90,7 @@ impl Uring {
     /// Has the ring end what waits on a file.
     pub(super) fn cancel(&mut self, file: u32) {
         // SAFETY: a cancellation names no memory.
-        unsafe { self.ring.push(entry::cancel(file), CANCEL) };
+        unsafe { self.ring.push(entry::cancel(file), CANCEL, Share::Whole) };
     }
 
     /// Parts with a lane that has no threads left.
@@ -114,8 +115,12 @@ impl Uring {
             Some(Stage::Readiness) => entry::readiness(&job),
             _ => entry::transfer(&job),
         };
+        let share = match job.verb {
+            Verb::ReadAt | Verb::WriteAt | Verb::Sync => Share::Images,
+            Verb::Receive | Verb::Send | Verb::Ready => Share::Whole,
+        };
         // SAFETY: the in-flight table owns the lease; see the head of this file.
-        unsafe { self.ring.push(entry, id.number()) };
+        unsafe { self.ring.push(entry, id.number(), share) };
     }
 
     /// An image operation by a call of this thread.

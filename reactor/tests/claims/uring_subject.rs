@@ -46,7 +46,7 @@ impl Live {
     pub(crate) fn tiny() -> Self {
         let config = Config {
             entries: 1,
-            completions: 2,
+            completions: 16,
             files: 4,
         };
         Self {
