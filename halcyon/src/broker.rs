@@ -28,6 +28,7 @@ use reactor::live::helper::{Helper, Work};
 use lock::{Found, Siblings};
 
 mod asking;
+mod in_use;
 pub mod lock;
 pub mod patience;
 pub mod socket;
@@ -190,11 +191,21 @@ fn say(path: &Path, found: &Found) {
     }
 }
 
-/// Opens the file of an image. What it is, is judged by whoever serves it.
+/// Opens the file of an image, unless it is to be written to and this domain uses it itself. What
+/// it is, is judged by whoever serves it.
 pub fn open_file(spec: &ImageSpec, read_only: bool) -> Result<OwnedFd, Refusal> {
-    open_path(&spec.path, read_only)
-        .map(OwnedFd::from)
-        .map_err(|error| refused(&spec.path, errno(&error), &remedy(&error, read_only)))
+    let path = &spec.path;
+    let file = open_path(path, read_only)
+        .map_err(|error| refused(path, errno(&error), &remedy(&error, read_only)))?;
+    let used = if read_only {
+        None
+    } else {
+        in_use::by_this_domain(&file)
+    };
+    match used {
+        Some(how) => Err(refused(path, libc::EBUSY, &how)),
+        None => Ok(file.into()),
+    }
 }
 
 fn open_path(path: &Path, read_only: bool) -> io::Result<File> {

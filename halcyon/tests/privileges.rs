@@ -1,7 +1,8 @@
 //! Claims that need an ordinary user, or root: ignored, with the reason, where they cannot be
 //! checked, and never passed in silence.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -28,6 +29,12 @@ fn main() {
         )
         .with_kind("needs an ordinary user: the default place of root is the machine's own")
         .with_ignored_flag(root || xen),
+        Trial::test("a_device_that_this_domain_has_claimed_is_refused", claimed)
+            .with_kind("needs root, to make a loop device")
+            .with_ignored_flag(!root),
+        Trial::test("a_file_behind_a_loop_device_is_refused", looped)
+            .with_kind("needs root, to make a loop device")
+            .with_ignored_flag(!root),
         Trial::test("a_full_scratch_file_system_is_named", no_space)
             .with_kind("needs root, to mount a small file system")
             .with_ignored_flag(!root),
@@ -75,6 +82,49 @@ fn default_place() -> Result<(), Failed> {
     let stats = at_home(&["stats", "--json"]).out;
     assert_eq!(at_home(&["sim", "stop"]).code, 0);
     assert!(stats.contains(uuid), "{stats}");
+    Ok(())
+}
+
+/// A loop device that shows a file; it goes with the last that has it open.
+fn loop_device(file: &str) -> Result<(String, File), Failed> {
+    let made = Command::new("losetup")
+        .args(["--find", "--show", file])
+        .output()?;
+    if !made.status.success() {
+        return Err("losetup failed: run this test where root may make loop devices".into());
+    }
+    let path = String::from_utf8(made.stdout)?.trim_end().to_owned();
+    let held = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_EXCL)
+        .open(&path)?;
+    Command::new("losetup").args(["--detach", &path]).status()?;
+    Ok((path, held))
+}
+
+fn claimed() -> Result<(), Failed> {
+    let host = Host::start();
+    let (path, claim) = loop_device(&host.dir.file("a", 1 << 20))?;
+    let why = format!("{path}: is in use in this very domain (mounted, or part of a volume)");
+    let said = host.create(&path);
+    assert!(said.err.contains(&why), "{}", said.err);
+    // For reading it is the guest's business.
+    assert_eq!(host.create(&format!("{path},r")).code, 0);
+    assert_eq!(host.said(&["sim", "destroy", "g"]).code, 0);
+    drop(claim);
+    Ok(())
+}
+
+fn looped() -> Result<(), Failed> {
+    let host = Host::start();
+    let file = host.dir.file("a", 1 << 20);
+    let (path, shown) = loop_device(&file)?;
+    let why = format!("{file}: is in use in this very domain, as {path}");
+    let said = host.create(&file);
+    assert!(said.err.contains(&why), "{}", said.err);
+    assert_eq!(host.create(&format!("{file},r")).code, 0);
+    assert_eq!(host.said(&["sim", "destroy", "g"]).code, 0);
+    drop(shown);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use xenstore::{BatchId, Event};
 
 use super::desk::Desk;
 use super::guests::{Ended, Guests};
-use super::ignored::{self, Ignored};
+use super::ignored::Ignored;
 use super::inquiries::{self, Inquiries, Inquiry, Replies, Why};
 use super::judge::{self, End, Seen, Verdict};
 use super::link::Link;
@@ -169,12 +169,7 @@ impl Daemon {
                 }
             }
             Some(Inquiry::Ignored(domid, name)) => {
-                if ignored::asks_for_us(inquiries::value(replies)) {
-                    tracing::error!(
-                        "domain {domid}, {name}: not served: xen-blkback is loaded and owns vbd: \
-                         rmmod xen-blkback or use backendtype=tap"
-                    );
-                }
+                acts::ignored(domid, name, inquiries::value(replies));
             }
             Some(Inquiry::Written(domid, name)) => acts::written(domid, name, error),
             None => {}

@@ -15,6 +15,7 @@ use super::Daemon;
 use crate::cli::args::KindArg;
 use crate::host::desk;
 use crate::host::guests::Process;
+use crate::host::ignored::asks_for_us;
 use crate::host::inquiries::{Inquiry, Why};
 use crate::host::tree::{self, Name};
 use crate::host::wait::Source;
@@ -148,5 +149,15 @@ pub(super) fn written(domid: DomId, name: Name, error: Option<&StoreError>) {
     ];
     if let Some(error) = error.filter(|error| !benign.contains(error)) {
         tracing::error!("domain {domid}, {name}: writing to xenstore: {error}");
+    }
+}
+
+/// The kernel has taken a device with this script: one line, if it is meant for us.
+pub(super) fn ignored(domid: DomId, name: Name, script: Option<&[u8]>) {
+    if asks_for_us(script) {
+        tracing::error!(
+            "domain {domid}, {name}: not served: xen-blkback is loaded and owns vbd: rmmod \
+             xen-blkback or use backendtype=tap"
+        );
     }
 }
