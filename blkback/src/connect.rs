@@ -25,7 +25,7 @@ impl Device {
     pub(crate) fn answered(&mut self, cx: &mut Context<'_>, sent: Sent, replies: &Replies) {
         match sent {
             Sent::Introduce => self.introduced(cx, replies),
-            Sent::Watch => self.watched(replies),
+            Sent::Watch => self.watched(cx, replies),
             Sent::Look { offer } => match self.nodes.looked(replies) {
                 Ok(look) => {
                     self.unread = 0;
@@ -62,10 +62,17 @@ impl Device {
         self.submit(cx, Sent::Watch, self.nodes.watch());
     }
 
-    fn watched(&mut self, replies: &Replies) {
+    /// A device that would not hear of its frontend, or of its end, is not started. That a watch is
+    /// set already, from an earlier attempt, is no failure.
+    fn watched(&mut self, cx: &mut Context<'_>, replies: &Replies) {
+        let mut failed = replies.iter().filter_map(|reply| reply.as_ref().err());
+        let error = failed.find(|error| **error != StoreError::Exists);
+        self.deaf = error.is_some();
         self.dirty = true;
-        if let Some(error) = replies.iter().find_map(|reply| reply.as_ref().err()) {
-            tracing::error!(device = %self.id, "watching its nodes: {error}");
+        if let Some(error) = error {
+            let text = format!("watching its nodes: {error}");
+            let errno = Refusal::EIO;
+            self.refuse(cx, Refusal { errno, text });
         }
     }
 
@@ -193,6 +200,9 @@ impl Device {
     }
 
     fn prepare(&mut self, cx: &mut Context<'_>, seen: &Seen<'_>) {
+        if self.deaf {
+            return self.submit(cx, Sent::Watch, self.nodes.watch());
+        }
         if self.geometry().is_some() {
             return self.act(
                 cx,

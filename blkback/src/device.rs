@@ -98,6 +98,8 @@ pub struct Device {
     pub(crate) under_way: Option<(BatchId, Sent)>,
     /// Something may have changed since the last look.
     pub(crate) dirty: bool,
+    /// Not all of its watches are set.
+    pub(crate) deaf: bool,
     /// Our state as last read or written.
     pub(crate) ours: XenbusState,
     pub(crate) asked: Option<Ask>,
@@ -158,6 +160,7 @@ impl Device {
             worker: None,
             under_way: None,
             dirty: false,
+            deaf: false,
             ours: XenbusState::UNKNOWN,
             asked: None,
             opening: false,
@@ -204,10 +207,10 @@ impl Device {
         self.step(cx);
     }
 
-    /// Whether the device knows what it is made of, and so watches its nodes itself. One that does
+    /// Whether the device knows what it is made of, and watches its nodes itself. One that does
     /// not is to be poked when anything in its directory changes.
     pub fn is_introduced(&self) -> bool {
-        self.description.is_some()
+        self.description.is_some() && !self.deaf
     }
 
     /// Whether a batch is this device's.

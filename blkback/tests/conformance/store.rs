@@ -1,7 +1,9 @@
 //! A store that cannot say how things are has not said that anything is gone.
 
-use crate::support::Host;
+use xenstore::StoreError;
+
 use crate::support::log::lines_of;
+use crate::support::{ERROR, Host};
 
 /// More than any device asks in a row.
 const ALWAYS: usize = 1000;
@@ -64,5 +66,60 @@ fn a_device_that_could_not_be_read_for_long_is_served_when_something_changes() {
     host.start();
     host.connect();
     assert!(host.serves());
+    host.end();
+}
+
+/// A device whose watches have just been refused.
+fn deaf() -> Host {
+    let mut host = Host::new();
+    host.watch_error = Some(StoreError::TooBig);
+    host.start();
+    host
+}
+
+#[test]
+fn a_device_whose_watches_are_refused_is_not_started_and_says_why() {
+    let mut host = deaf();
+    let text = "watching its nodes: too big";
+    assert_eq!(host.backend("state").as_deref(), Some("5"));
+    assert_eq!(host.backend("hotplug-error").as_deref(), Some(text));
+    assert_eq!(host.read(ERROR), Some(format!("5 {text}")));
+    assert!(host.asks.is_empty());
+    // Nobody but the tree's watch tells such a device of anything.
+    assert!(!host.device.is_introduced());
+    host.set_backend("online", "0");
+    host.set_frontend("state", "6");
+    host.start();
+    assert_eq!(host.backend("state").as_deref(), Some("6"));
+    host.is_clean();
+}
+
+#[test]
+fn a_frontend_that_starts_over_gets_another_attempt_at_the_watches() {
+    let mut host = deaf();
+    host.set_frontend("state", "6");
+    host.start();
+    host.set_frontend("state", "1");
+    host.start();
+    assert_eq!(host.backend("state").as_deref(), Some("5"));
+    assert!(host.asks.is_empty());
+    host.set_frontend("state", "6");
+    host.start();
+    host.watch_error = None;
+    host.set_frontend("state", "1");
+    host.start();
+    assert!(host.device.is_introduced());
+    assert_eq!(host.backend("state").as_deref(), Some("2"));
+    host.connect();
+    assert!(host.serves());
+    host.end();
+}
+
+#[test]
+fn a_watch_that_is_there_already_is_no_failure() {
+    let mut host = Host::new();
+    host.watch_error = Some(StoreError::Exists);
+    host.start();
+    assert_eq!(host.backend("state").as_deref(), Some("2"));
     host.end();
 }

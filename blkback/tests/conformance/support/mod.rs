@@ -76,6 +76,8 @@ pub(crate) struct Host {
     pub(crate) promise_image: bool,
     /// So many batches are answered with ENOMEM.
     pub(crate) store_fails: usize,
+    /// What watches are answered with.
+    pub(crate) watch_error: Option<StoreError>,
     /// Everything the device asked for.
     pub(crate) asks: Vec<Ask>,
     /// Batches that the device submitted and got answers to.
@@ -113,6 +115,7 @@ impl Host {
             delay_image: false,
             promise_image: false,
             store_fails: 0,
+            watch_error: None,
             asks: Vec::new(),
             batches: 0,
             server,
@@ -285,10 +288,12 @@ impl Host {
     fn replies(&mut self, batch: BatchId, replies: &[Result<Reply, StoreError>]) {
         assert!(self.device.awaits(batch));
         self.batches += 1;
-        let fails = self.store_fails > 0;
+        let fails = (self.store_fails > 0).then_some(StoreError::Other(12));
         self.store_fails = self.store_fails.saturating_sub(1);
-        let failed = vec![Err(StoreError::Other(12)); replies.len()];
-        let replies = if fails { &failed } else { replies };
+        let watches = |reply| matches!(reply, &Ok(Reply::Done) | &Err(StoreError::Exists));
+        let refused = self.watch_error.filter(|_| replies.iter().all(watches));
+        let failed = fails.or(refused).map(|why| vec![Err(why); replies.len()]);
+        let replies = failed.as_deref().unwrap_or(replies);
         self.with(|device, cx| device.replies(cx, batch, replies));
     }
 
