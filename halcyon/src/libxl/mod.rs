@@ -23,7 +23,7 @@ use self::blocks::Block;
 use self::commands::{Answers, Status, VERSION};
 use self::dialect::{Monitor, Order, Serve};
 use self::monitors::Monitors;
-use self::sockets::Socket;
+use self::sockets::{Promised, Socket};
 use crate::cli::args::{KindArg, VmArgs};
 use crate::cli::place;
 use crate::error::{Doing as _, Exit, Failure};
@@ -34,6 +34,7 @@ mod blocks;
 mod commands;
 pub mod dialect;
 mod inherited;
+mod listeners;
 mod monitors;
 mod options;
 mod pairs;
@@ -59,14 +60,14 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
 
 /// Tells what can be asked for, until told to quit.
 fn answer_probe(monitors: Vec<Monitor>) -> Result<(), Failure> {
-    let sockets = listen(monitors)?;
-    let mut asked = Asked::new(&sockets, Status::Prelaunch);
+    let promised = take(monitors)?;
+    let mut asked = Asked::new(&promised, Status::Prelaunch);
     let config = Config {
         files: u32::try_from(FILES_MAX).unwrap_or(u32::MAX),
         ..Config::default()
     };
     let mut reactor = Uring::new(config).doing(|| "start".into())?;
-    let mut monitors = Monitors::listen(&mut reactor, sockets)?;
+    let mut monitors = Monitors::listen(&mut reactor, listen(promised)?)?;
     let mut completions = Vec::new();
     while !monitors.is_over() {
         reactor.wait(Sleep::UntilWork, &mut completions);
@@ -88,14 +89,14 @@ fn serve_guest(order: Serve) -> Result<(), Failure> {
         kind: vec![KindArg::Qdisk],
         broker: None,
     };
-    let sockets = listen(order.monitors)?;
+    let promised = take(order.monitors)?;
     let status = match order.is_paused {
         true => Status::Prelaunch,
         false => Status::Running,
     };
-    let mut asked = Asked::new(&sockets, status);
+    let mut asked = Asked::new(&promised, status);
     let mut process = Process::prepare(&place::platform(None)?, &args)?;
-    let mut monitors = Monitors::listen(&mut process.reactor, sockets)?;
+    let mut monitors = Monitors::listen(&mut process.reactor, listen(promised)?)?;
     let mut announcement = vec![process.identity.unchanged()];
     announcement.extend(running(process.xen.domid, domid).doing(|| "announce".into())?);
     process.run(move |vm, reactor| {
@@ -138,9 +139,15 @@ fn disks(vm: &Vm<Uring, LiveImages>) -> Vec<Block> {
         .collect()
 }
 
-/// Before anything that may take long: whoever asks too early waits on a socket that is there.
-fn listen(monitors: Vec<Monitor>) -> Result<Vec<Socket>, Failure> {
-    monitors.into_iter().map(Socket::listen).collect()
+/// Before anything is opened: what is inherited is known by its number alone.
+fn take(monitors: Vec<Monitor>) -> Result<Vec<Promised>, Failure> {
+    monitors.into_iter().map(Promised::take).collect()
+}
+
+/// Once the guest is claimed, for until then the names may be those of another process's sockets.
+/// libxl connects when it has read the readiness node.
+fn listen(promised: Vec<Promised>) -> Result<Vec<Socket>, Failure> {
+    promised.into_iter().map(Promised::listen).collect()
 }
 
 /// The node that libxl waits for. In the control domain libxl makes its directory before it starts
@@ -159,7 +166,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(sockets: &[Socket], status: Status) -> Self {
+    fn new(sockets: &[Promised], status: Status) -> Self {
         let named = sockets
             .iter()
             .map(|socket| (socket.id.clone(), socket.filename()));

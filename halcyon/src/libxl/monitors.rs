@@ -4,13 +4,12 @@
 //!   listener ─ ready ─► accept ─► client: send ⇄ receive, one of them under way
 //! ```
 //!
-//! Knows no command but `quit`. A client that is slow, dead or in the way of newer ones costs its
+//! Knows no command but `quit`, and of its listeners that they bring clients. A client that is slow, dead or in the way of newer ones costs its
 //! connection and nothing else. At rest nothing is under way but waits.
 //!
 //! Invariant: a client has exactly one operation under way; whoever comes when [`CLIENTS_MAX`] are
 //! there takes the place of the one that was silent longest.
 
-use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
 use qmp::{Command, Commands, Failed, Session};
@@ -21,6 +20,7 @@ use vm_memory::Bytes as _;
 
 use super::commands::VERSION;
 use super::dialect::MONITORS_MAX;
+use super::listeners::Listener;
 use super::sockets::Socket;
 use crate::error::{Doing as _, Failure};
 
@@ -44,10 +44,27 @@ const CHUNK_BYTES: usize = 4096;
 /// and reports one before it has sent its signal, too.
 const QUIT_NS: Nanos = 1_000_000_000;
 
-/// Layers of our tokens.
-const LISTENER: u16 = 0;
-const CLIENT: u16 = 1;
-const QUIT: u16 = 2;
+/// What our tokens are about, as their layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// A listener is ready.
+    Listener,
+    /// A listener was deaf for long enough.
+    Deaf,
+    /// A client's operation.
+    Client,
+    /// It is time to end.
+    Quit,
+}
+
+impl Layer {
+    const ALL: [Self; 4] = [Self::Listener, Self::Deaf, Self::Client, Self::Quit];
+
+    fn of(token: Token) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|layer| *layer as u16 == token.layer)
+    }
+}
 
 /// See the head of this file.
 pub(super) struct Monitors {
@@ -59,13 +76,6 @@ pub(super) struct Monitors {
     /// Counts what clients did, so that the silent are known.
     moment: u64,
     is_over: bool,
-}
-
-struct Listener {
-    socket: Socket,
-    slot: Slot,
-    /// Waits for somebody to leave: there was no descriptor or no memory for one more.
-    is_deaf: bool,
 }
 
 struct Client {
@@ -95,12 +105,8 @@ impl Monitors {
             let what = || format!("listen for {}", socket.id);
             let descriptor = socket.descriptor().doing(what)?;
             let slot = reactor.add_stream(descriptor).doing(what)?;
-            await_ready(reactor, slot, index);
-            monitors.listeners.push(Listener {
-                socket,
-                slot,
-                is_deaf: false,
-            });
+            let listener = Listener::new(reactor, socket, slot, index);
+            monitors.listeners.push(listener);
         }
         Ok(monitors)
     }
@@ -115,14 +121,20 @@ impl Monitors {
         let ours = |completion: &mut Completion| completion.token.owner == OWNER;
         let ours: Vec<Completion> = completions.extract_if(.., ours).collect();
         for Completion { token, outcome } in ours {
-            match (token.layer, outcome) {
-                (LISTENER, Outcome::Io { result: Ok(_), .. }) => {
+            match (Layer::of(token), outcome) {
+                (Some(Layer::Listener), Outcome::Io { result: Ok(_), .. }) => {
                     self.accept(reactor, token.tag, commands);
                 }
-                (CLIENT, Outcome::Io { result, lease }) => {
+                (Some(Layer::Deaf), Outcome::Deadline) => {
+                    let listener = self.listeners.get_mut(token.tag as usize);
+                    listener
+                        .into_iter()
+                        .for_each(|deaf| deaf.listen_again(reactor));
+                }
+                (Some(Layer::Client), Outcome::Io { result, lease }) => {
                     self.moved(reactor, token.tag, result.unwrap_or(0), lease, commands);
                 }
-                (QUIT, Outcome::Deadline) => self.is_over = true,
+                (Some(Layer::Quit), Outcome::Deadline) => self.is_over = true,
                 _ => {}
             }
         }
@@ -135,12 +147,11 @@ impl Monitors {
 
     /// Hangs up, and lets go of everything.
     pub(super) fn close(self, reactor: &mut Uring) {
-        reactor.cancel_deadline(token(QUIT, 0));
-        let clients = self.clients.iter().map(|client| client.slot);
-        let listeners = self.listeners.iter().map(|listener| listener.slot);
-        clients
-            .chain(listeners)
-            .for_each(|slot| reactor.close(slot));
+        reactor.cancel_deadline(token(Layer::Quit, 0));
+        let clients = self.clients.iter();
+        clients.for_each(|client| reactor.close(client.slot));
+        let listeners = self.listeners.iter();
+        listeners.for_each(|listener| listener.close(reactor));
     }
 
     /// Takes in whoever has connected, at most as many as there may be; for more the listener is
@@ -150,18 +161,13 @@ impl Monitors {
             let Some(listener) = self.listeners.get_mut(index as usize) else {
                 return;
             };
-            match listener.socket.accept() {
-                Ok(stream) => self.connected(reactor, index, stream.into(), commands),
-                Err(error) if passes(&error) => return await_ready(reactor, listener.slot, index),
-                Err(error) => {
-                    tracing::error!("{}: accept: {error}", listener.socket.id);
-                    listener.is_deaf = true;
-                    return;
-                }
+            match listener.accept(reactor) {
+                Some(stream) => self.connected(reactor, index, stream.into(), commands),
+                None => return,
             }
         }
         if let Some(listener) = self.listeners.get(index as usize) {
-            await_ready(reactor, listener.slot, index);
+            listener.await_ready(reactor);
         }
     }
 
@@ -245,7 +251,7 @@ impl Monitors {
         };
         client.session.advance(&mut quits);
         if quits.has_quit {
-            reactor.set_deadline(token(QUIT, 0), reactor.now().saturating_add(QUIT_NS));
+            reactor.set_deadline(token(Layer::Quit, 0), reactor.now().saturating_add(QUIT_NS));
         }
         if client.session.is_over() || !start(reactor, &self.pool, client) {
             self.hang_up(reactor, number);
@@ -262,11 +268,8 @@ impl Monitors {
         };
         let client = self.clients.swap_remove(at);
         reactor.close(client.slot);
-        for (listener, index) in self.listeners.iter_mut().zip(0..) {
-            if std::mem::take(&mut listener.is_deaf) {
-                await_ready(reactor, listener.slot, index);
-            }
-        }
+        let listeners = self.listeners.iter_mut();
+        listeners.for_each(|listener| listener.listen_again(reactor));
         if self.clients.is_empty() {
             self.pool.cool();
             crate::malloc::trim();
@@ -311,7 +314,7 @@ fn start(reactor: &mut Uring, pool: &Pool, client: &mut Client) -> bool {
         offset: 0,
         lease: Some(lease),
         range: 0..len,
-        token: token(CLIENT, client.number),
+        token: token(Layer::Client, client.number),
     });
     true
 }
@@ -323,27 +326,11 @@ fn contents(lease: &Lease, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn await_ready(reactor: &mut Uring, slot: Slot, index: u32) {
-    reactor.submit(Submission {
-        slot,
-        verb: Verb::Ready,
-        offset: 0,
-        lease: None,
-        range: 0..0,
-        token: token(LISTENER, index),
-    });
-}
-
-/// Whether an accept failed for a reason that waiting for the next one heals.
-fn passes(error: &io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
-    matches!(error.kind(), WouldBlock | Interrupted | ConnectionAborted)
-}
-
-fn token(layer: u16, tag: u32) -> Token {
+/// The token of something of ours, by its number.
+pub(super) fn token(layer: Layer, tag: u32) -> Token {
     Token {
         owner: OWNER,
-        layer,
+        layer: layer as u16,
         tag,
     }
 }

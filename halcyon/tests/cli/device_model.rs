@@ -227,11 +227,28 @@ fn a_guest_whose_device_model_nobody_waits_for_any_more_is_not_announced() {
     let domid = host.domain();
     // libxl removes the directory of a device model before it tells it to end.
     let mut vm = host.device_model(&words(&command_line(&host, &domid)));
-    vm.has_logged("nobody waits for it");
+    vm.has_logged("not announced");
     let path = format!("/local/domain/0/device-model/{domid}");
     assert_eq!(store(&host).read(&path).unwrap(), None);
     vm.signal("HUP");
     assert_eq!(vm.ended(), 0, "{}", vm.logged());
+}
+
+#[test]
+fn a_second_device_model_of_a_guest_leaves_the_sockets_of_the_first_alone() {
+    let mut dm = Started::new();
+    let domid = dm.domid.to_string();
+    let mut second = dm
+        .host
+        .device_model(&words(&command_line(&dm.host, &domid)));
+    assert_eq!(second.ended(), 4, "{}", second.logged());
+    let mut libxl = dm.client("libxl");
+    assert_eq!(libxl.asked("query-status")["status"], "running");
+    // libxl asks twice, now and then.
+    assert_eq!(libxl.asked("quit"), serde_json::json!({}));
+    dm.vm.signal("HUP");
+    assert_eq!(dm.vm.ended(), 0, "{}", dm.vm.logged());
+    assert!(!dm.socket("libxl").exists());
 }
 
 #[test]
@@ -339,7 +356,8 @@ fn a_guest_that_is_not_there_and_a_socket_that_cannot_be_are_named() {
     assert!(vm.logged().contains("domain 9"), "{}", vm.logged());
     let monitor = "-chardev socket,id=a,path=/nowhere/s,server=on,wait=off \
                    -mon chardev=a,mode=control";
-    let mut vm = host.device_model(&words(&format!("-xen-domid 9 -machine xenpv {monitor}")));
+    let guest = format!("-xen-domid {} -machine xenpv {monitor}", host.domain());
+    let mut vm = host.device_model(&words(&guest));
     assert_eq!(vm.ended(), 1);
     assert!(
         vm.logged().contains("listen on /nowhere/s"),
