@@ -12,7 +12,7 @@ use super::answers;
 use super::devices::Entry;
 use super::streams::{self, By, Heard};
 use super::tree::{self, About, TOKEN_GONE, TOKEN_TREE};
-use super::{Ended, Images, OWNER_IMAGES, Phase, Question, Vm};
+use super::{Ended, Images, OWNER_IMAGES, Phase, Question, Vm, unserved};
 use crate::broker::Image;
 use crate::cli::args::KindArg;
 
@@ -68,7 +68,8 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         self.ask_batch(Batch::new(steps), question);
     }
 
-    fn ask_batch(&mut self, batch: Batch, question: Question) {
+    /// As [`Vm::ask`], all at once or not at all, if the batch is so.
+    pub(super) fn ask_batch(&mut self, batch: Batch, question: Question) {
         let batch = self.store.submit(batch);
         self.questions.push((batch, question));
     }
@@ -80,6 +81,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
                 Event::Watch { path, token } => match token.as_str() {
                     TOKEN_GONE => self.ask_whether_alive(),
                     TOKEN_TREE => self.tree_changed(reactor, self.tree.about(&path)),
+                    unserved::TOKEN => self.unserved_changed(&path),
                     owner => self.device_changed(reactor, owner),
                 },
                 Event::Replies { batch, replies } => self.replies(reactor, batch, &replies)?,
@@ -167,7 +169,10 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             }
             Question::Announcement => {
                 if !answers::is_announced(replies).map_err(Ended::Announce)? {
-                    tracing::info!("domain {}: nobody waits for it", self.guest.domid);
+                    let domid = self.guest.domid;
+                    tracing::info!(
+                        "domain {domid}: not announced, for nobody waits for it any more"
+                    );
                     self.ask_whether_alive();
                 }
             }
@@ -178,6 +183,14 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
                 }
                 Err(error) => self.ask_again(question, error),
             },
+            Question::Unserved(kind) => match answers::listing(replies) {
+                Ok(names) => {
+                    self.unanswered = 0;
+                    self.tell_of_unserved(kind, names);
+                }
+                Err(error) => self.ask_again(question, error),
+            },
+            Question::Aside => {}
             Question::Alive => match answers::is_alive(replies) {
                 Ok(is_alive) => {
                     self.unanswered = 0;
@@ -198,6 +211,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         if !steps.is_empty() {
             self.ask_batch(Batch::transaction(steps), Question::Announcement);
         }
+        if let Some(unserved) = &self.unserved {
+            self.ask(unserved.watches(), Question::Aside);
+        }
     }
 
     /// Xenstore could not say: all stays as it is until it can.
@@ -209,8 +225,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         }
         if self.unanswered < answers::TRIES_MAX {
             match question {
-                Question::Watches | Question::Announcement => {}
+                Question::Watches | Question::Announcement | Question::Aside => {}
                 Question::Listing(kind) => self.list(kind),
+                Question::Unserved(kind) => self.list_unserved(kind),
                 Question::Alive => self.ask_whether_alive(),
             }
         }

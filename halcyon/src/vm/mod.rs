@@ -25,6 +25,7 @@ use counters::Counters;
 use devices::Devices;
 use streams::Streams;
 use tree::Tree;
+use unserved::Unserved;
 
 mod answers;
 pub mod claim;
@@ -37,6 +38,7 @@ pub mod live;
 pub mod streams;
 pub mod td3;
 pub mod tree;
+mod unserved;
 
 /// The owner number of whatever opens images.
 pub const OWNER_IMAGES: u16 = 1;
@@ -141,6 +143,8 @@ pub struct Vm<R: Reactor, I: Images<R>> {
     unanswered: u32,
     /// What xenstore is to say once the guest is served.
     announcement: Vec<Step>,
+    /// What is told of, where a device model is announced.
+    unserved: Option<Unserved>,
     phase: Phase,
     is_gone: bool,
     is_stopping: bool,
@@ -167,6 +171,10 @@ enum Question {
     Watches,
     Announcement,
     Listing(KindArg),
+    /// Which devices there are of this kind of those that nobody serves.
+    Unserved(usize),
+    /// Nothing: what becomes of it changes nothing.
+    Aside,
     Alive,
 }
 
@@ -191,6 +199,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             questions: Vec::new(),
             unanswered: 0,
             announcement: Vec::new(),
+            unserved: None,
             phase: Phase::Serving,
             is_gone: false,
             is_stopping: false,
@@ -219,10 +228,11 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     }
 
     /// Has xenstore say so, by these steps at once, when no new device can be missed any more;
-    /// unless what they expect is not so, for then nobody waits for it. Called before the first
-    /// turn.
+    /// unless what they expect is not so, for then nobody waits for it. From then on the devices
+    /// are told of that a device model would serve and we do not. Called before the first turn.
     pub fn announce(&mut self, steps: Vec<Step>) {
         self.announcement = steps;
+        self.unserved = Some(Unserved::new(self.platform.domid, self.guest.domid));
     }
 
     /// One step: takes what has ended, lets every device that has work take a turn. Never sleeps.

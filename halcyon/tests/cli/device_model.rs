@@ -252,6 +252,27 @@ fn a_second_device_model_of_a_guest_leaves_the_sockets_of_the_first_alone() {
 }
 
 #[test]
+fn devices_that_only_another_device_model_serves_are_named_where_they_are() {
+    let mut dm = Started::new();
+    let dir = |kind: &str| format!("/local/domain/0/backend/{kind}/{}/0", dm.domid);
+    let make = |kind: &str| {
+        let node = format!("{}/frontend-id", dir(kind));
+        dm.store().write(&node, dm.domid.to_string()).unwrap();
+    };
+    let node = |kind: &str| format!("{}/hotplug-error", dir(kind));
+    let is_told = |kind: &str| dm.store().read(&node(kind)).unwrap().is_some();
+    // libxl 4.19 and later makes them when the device model is ready.
+    make("9pfs");
+    make("qusb");
+    until(|| is_told("9pfs") && is_told("qusb"));
+    let line = |kind: &str| format!("{kind}/{}/0: no such devices are served here", dm.domid);
+    assert_eq!(dm.vm.logged().matches(&line("9pfs")).count(), 1);
+    assert_eq!(dm.vm.logged().matches(&line("qusb")).count(), 1);
+    dm.vm.signal("HUP");
+    assert_eq!(dm.vm.ended(), 0, "{}", dm.vm.logged());
+}
+
+#[test]
 fn a_device_model_ends_with_its_guest() {
     let mut dm = Started::new();
     let image = dm.host.dir.file("a", 1 << 20);
