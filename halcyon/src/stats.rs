@@ -17,25 +17,56 @@ pub const FILE: &str = "stats";
 
 /// Prints the counters of the VMs that `args` names, or of all.
 pub fn run(state: &Path, args: &StatsArgs) -> Result<(), Failure> {
+    let all = uuids(state)?;
+    let meant = args.vms.iter().map(|text| meant(state, &all, text));
+    let meant: Vec<Vec<&str>> = meant.collect();
     let mut vms = Vec::new();
-    for uuid in uuids(state)? {
-        let wanted = args.uuid.is_empty() || args.uuid.iter().any(|start| uuid.starts_with(start));
-        if let Some(snapshot) = wanted
-            .then(|| read(&state.join(&uuid)))
-            .transpose()?
-            .flatten()
-        {
-            vms.push((uuid, snapshot));
+    for uuid in &all {
+        let is_meant = meant.iter().any(|some| some.contains(&uuid.as_str()));
+        let wanted = (args.vms.is_empty() || is_meant).then(|| read(&state.join(uuid)));
+        if let Some(snapshot) = wanted.transpose()?.flatten() {
+            vms.push((uuid.clone(), snapshot));
         }
     }
-    if vms.is_empty() && !args.json && !args.prometheus {
+    if vms.is_empty() && args.vms.is_empty() && !args.json && !args.prometheus {
         eprintln!(
             "halcyon: no VM process has counters below {}",
             state.display()
         );
     }
     print!("{}", render(&vms, args));
-    Ok(())
+    let shown = |some: &Vec<&str>| vms.iter().any(|(uuid, _)| some.contains(&uuid.as_str()));
+    let mut asked = args.vms.iter().zip(&meant);
+    match asked.find(|(_, some)| !shown(some)) {
+        Some((text, _)) => Err(Failure::failed(format!(
+            "\"{text}\" is neither the domain number of a VM with counters nor the start of its \
+             UUID: `xl list -v` shows both"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The VMs that somebody means: the one that has this domain number, or else those whose UUIDs
+/// start so.
+fn meant<'a>(state: &Path, uuids: &'a [String], text: &str) -> Vec<&'a str> {
+    let uuids = || uuids.iter().map(String::as_str);
+    let is_served = |uuid: &&str| match text.parse() {
+        Ok(domid) => has_claim(&state.join(uuid), domid),
+        Err(_) => false,
+    };
+    let numbered: Vec<&str> = uuids().filter(is_served).collect();
+    match numbered.is_empty() {
+        true => uuids().filter(|uuid| uuid.starts_with(text)).collect(),
+        false => numbered,
+    }
+}
+
+/// Whether a process that serves this domain has, or had when it was killed, this state directory.
+fn has_claim(vm_dir: &Path, domid: u16) -> bool {
+    let prefix = format!("claim-{domid}-");
+    let entries = fs::read_dir(vm_dir).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name());
+    names.any(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
 }
 
 /// The stats page of one VM; `None` where there is none, because its process has just ended.
@@ -99,6 +130,22 @@ fn together(vms: &[(String, Snapshot)]) -> Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::scratch::Scratch;
+
+    #[test]
+    fn a_number_means_a_domain_before_it_means_the_start_of_a_uuid() {
+        let state = Scratch::new().unwrap();
+        let uuids = ["2af0", "30c1", "31d2"].map(str::to_owned);
+        for uuid in &uuids {
+            fs::create_dir(state.path().join(uuid)).unwrap();
+        }
+        fs::write(state.path().join("2af0/claim-3-qdisk"), "").unwrap();
+        let meant = |text| meant(state.path(), &uuids, text);
+        assert_eq!(meant("3"), ["2af0"]);
+        assert_eq!(meant("30"), ["30c1"]);
+        assert_eq!(meant("2a"), ["2af0"]);
+        assert!(meant("7").is_empty());
+    }
 
     fn one_vm() -> Vec<(String, Snapshot)> {
         let page = telemetry::Page::anonymous(1).unwrap();
@@ -114,7 +161,7 @@ mod tests {
         StatsArgs {
             json,
             prometheus,
-            uuid: Vec::new(),
+            vms: Vec::new(),
         }
     }
 

@@ -250,8 +250,9 @@ pub struct StatsArgs {
     /// For a Prometheus text-file collector.
     #[arg(long)]
     pub prometheus: bool,
-    /// Only the VMs whose UUID starts with one of these.
-    pub uuid: Vec<String>,
+    /// Only these VMs: a domain number, or the start of a UUID.
+    #[arg(value_name = "VM")]
+    pub vms: Vec<String>,
 }
 
 /// `halcyon demo`

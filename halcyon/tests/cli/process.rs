@@ -177,6 +177,12 @@ fn a_guest_verifies_its_disk_and_stats_show_what_it_did() {
     let stats = host.said(&["stats", "--json", &uuid]).out;
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
     assert_eq!(stats[&uuid]["vbd3/1/51712"]["connects"], 1);
+    let domid = made.out.split(' ').next().unwrap();
+    let stats = host.said(&["stats", domid]);
+    assert!(stats.out.starts_with(&uuid), "{}", stats.err);
+    let line = "\"z\" is neither the domain number of a VM with counters nor the start of its UUID: \
+                `xl list -v` shows both";
+    assert_eq!(host.said(&["stats", "z"]), refused(1, line));
     assert_eq!(host.said(&["sim", "detach", "g", "xvda"]), done());
     assert_eq!(host.said(&["sim", "destroy", "g"]), done());
 }
