@@ -319,6 +319,13 @@ impl Device {
         self.worker.as_ref().map_or(0, Worker::in_disk)
     }
 
+    /// Whether the device, once poked, has done all that it can by itself and waits for others: a
+    /// new one has published InitWait, or why it is not served. A guest must not be let go before:
+    /// some frontends look at its state once and give up (GRUB's, for a PV guest's root).
+    pub fn is_at_rest(&self) -> bool {
+        self.under_way.is_none() && !self.dirty && !self.opening
+    }
+
     /// Whether no cool-down is due; once all devices are cool, the reactor may be.
     pub fn is_cool(&self) -> bool {
         self.worker.as_ref().is_none_or(Worker::is_cool)

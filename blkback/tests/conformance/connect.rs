@@ -26,6 +26,57 @@ fn the_image_is_asked_for_before_init_wait() {
     host.end();
 }
 
+/// Steps a device that was just found until it waits for others.
+fn rests(host: &mut Host) {
+    host.with(|device, cx| device.poke(cx));
+    while !host.device.is_at_rest() {
+        host.rounds(1);
+    }
+}
+
+#[test]
+fn a_new_device_is_at_rest_once_it_has_published_init_wait() {
+    let mut host = Host::new();
+    rests(&mut host);
+    assert_eq!(host.backend("state").as_deref(), Some("2"));
+    host.end();
+}
+
+#[test]
+fn a_device_whose_image_is_being_opened_is_not_at_rest() {
+    let mut host = Host::new();
+    host.delay_image = true;
+    host.start();
+    assert!(!host.device.is_at_rest());
+    host.image_opens();
+    host.pump();
+    assert!(host.device.is_at_rest());
+    host.end();
+}
+
+#[test]
+fn a_refused_device_is_at_rest_once_it_has_said_why() {
+    let mut host = Host::new();
+    host.refuse_image = Some(Refusal {
+        errno: Refusal::EIO,
+        text: "no".into(),
+    });
+    rests(&mut host);
+    assert_eq!(host.backend("hotplug-error").as_deref(), Some("no"));
+    host.end();
+}
+
+#[test]
+fn a_device_that_the_store_says_nothing_of_comes_to_rest() {
+    let mut host = Host::new();
+    host.store_fails = usize::MAX;
+    rests(&mut host);
+    assert!(!host.device.is_introduced());
+    host.store_fails = 0;
+    host.start();
+    host.end();
+}
+
 #[test]
 fn features_are_published_with_init_wait() {
     let mut host = Host::waiting();
