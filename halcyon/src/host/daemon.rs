@@ -206,6 +206,9 @@ impl Daemon {
             Why::Ended(ended) => self.judge_end(domid, uuid, &ours, ended),
             _ if self.guests.is_taken(domid) => {}
             Why::Changed | Why::Remains => {
+                if judge::was_served(&ours) && self.is_served_by_somebody(domid, uuid.as_deref()) {
+                    return;
+                }
                 let is_fallen = self.guests.is_fallen(domid);
                 let verdict = judge::changed(&ours, is_fallen);
                 self.act(domid, uuid, &verdict);

@@ -45,7 +45,8 @@ enum Guest {
     Served(Process),
     /// Its process has ended, and its devices are being looked at. Whether there was news.
     Ending(bool),
-    /// Its process has ended and left devices behind. The VM, where that is known.
+    /// Its process has ended, under this daemon or before it came, and left devices behind. The
+    /// VM, where that is known.
     Fallen(Option<String>),
 }
 

@@ -91,6 +91,14 @@ pub(super) fn ended(seen: &[Seen], end: End, news: bool) -> Verdict {
     }
 }
 
+/// Whether somebody has taken care of one of the devices, or given up on it: a toolstack makes them
+/// all Initialising.
+pub(super) fn was_served(seen: &[Seen]) -> bool {
+    let untouched = [XenbusState::UNKNOWN, XenbusState::INITIALISING];
+    let mut states = seen.iter().map(|device| device.state);
+    states.any(|state| !untouched.contains(&state))
+}
+
 fn names(seen: &[Seen], is_one: fn(&Seen) -> bool) -> impl Iterator<Item = Name> {
     seen.iter()
         .filter(move |device| is_one(device))
@@ -181,6 +189,15 @@ mod tests {
         assert_eq!(changed(&[withdrawn], true).close, [NAME]);
         assert_eq!(changed(&[withdrawn], false).close, []);
         assert_eq!(ended(&[withdrawn], End::Killed(9), false).close, [NAME]);
+    }
+
+    #[test]
+    fn a_device_past_its_first_state_was_served() {
+        assert!(was_served(&[new(), connected()]));
+        assert!(!was_served(&[
+            new(),
+            seen(NAME, XenbusState::UNKNOWN, false)
+        ]));
     }
 
     #[test]

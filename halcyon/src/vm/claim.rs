@@ -68,6 +68,15 @@ pub fn held(dir: &Path) -> io::Result<Vec<Held>> {
     Ok(found)
 }
 
+/// The claims in the state directory of a VM that nobody holds any more: their processes did not
+/// end well.
+#[must_use]
+pub fn left_behind(dir: &Path) -> Vec<(DomId, KindArg)> {
+    let claims = claims(dir).unwrap_or_default().into_iter();
+    let left = claims.filter(|(_, _, path)| is_free(path));
+    left.map(|(domid, kind, _)| (domid, kind)).collect()
+}
+
 /// The processes that serve other domains of the VM than `domid`: what it was before it rebooted,
 /// or what it is restored from.
 #[must_use]
@@ -81,7 +90,7 @@ pub fn others(dir: &Path, domid: DomId) -> Vec<u32> {
 /// directory if it is empty then.
 pub fn tidy(dir: &Path, domid: DomId) {
     for (of, _, path) in claims(dir).unwrap_or_default() {
-        if of == domid && holder(&path).is_none() {
+        if of == domid && is_free(&path) {
             drop(fs::remove_file(path));
         }
     }
@@ -106,15 +115,26 @@ fn claims(dir: &Path) -> io::Result<Vec<(DomId, KindArg, PathBuf)>> {
 }
 
 /// Who holds the claim of this file: what its text says, for the lock decides whether anybody does.
+/// Whoever has just taken it has not written its text yet.
 fn holder(path: &Path) -> Option<u32> {
-    let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
-    match lock::take(file.as_fd(), Mode::Exclusive) {
+    match try_lock(path).ok()? {
         Err(LockError::Held) => {
             let text = fs::read_to_string(path).ok()?;
             text.trim().rsplit(' ').next()?.parse().ok()
         }
         _ => None,
     }
+}
+
+/// Whether nobody holds the claim of this file.
+fn is_free(path: &Path) -> bool {
+    try_lock(path).is_ok_and(|locked| locked.is_ok())
+}
+
+/// Locks a claim for a moment, if it is free.
+fn try_lock(path: &Path) -> io::Result<Result<(), LockError>> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    Ok(lock::take(file.as_fd(), Mode::Exclusive))
 }
 
 impl Claim {
@@ -273,10 +293,22 @@ mod tests {
         let vm = vm_dir(dir.path(), "uuid").unwrap();
         fs::write(vm.join("claim-7-vbd3"), "domain 7, process 1\n").unwrap();
         assert_eq!(held(&vm).unwrap(), []);
+        assert_eq!(left_behind(&vm), [(DomId(7), KindArg::Vbd3)]);
         tidy(&vm, DomId(8));
         assert!(vm.exists());
         tidy(&vm, DomId(7));
         assert!(!vm.exists());
+    }
+
+    #[test]
+    fn a_claim_whose_text_is_not_written_yet_is_held_all_the_same() {
+        let dir = dir();
+        let _claim = take(dir.path(), 7, &VBD3).unwrap();
+        let path = dir.path().join("claim-7-vbd3");
+        fs::write(&path, "").unwrap();
+        assert_eq!(left_behind(dir.path()), []);
+        tidy(dir.path(), DomId(7));
+        assert!(path.exists());
     }
 
     #[test]

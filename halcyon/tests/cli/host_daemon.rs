@@ -1,5 +1,7 @@
 //! The host daemon: a process for every guest, and what happens when either of them ends.
 
+use std::path::Path;
+
 use crate::support::{Host, Vm, done, signal, until};
 
 /// A daemon on this host that is ready.
@@ -144,6 +146,63 @@ fn a_killed_process_is_one_error_line_and_its_disk_is_served_again_when_attached
     );
     assert_eq!(daemon.logged().matches("started").count(), 2);
     host.said(&["sim", "destroy", "g"]);
+}
+
+/// A guest whose process was killed while there was no daemon, and the daemon that came then.
+fn orphan(host: &Host, forget: impl FnOnce(&Path)) -> (Guest, Vm) {
+    let mut first = daemon(host, "first.log");
+    let guest = guest(host, "g", "a");
+    guest.has_run();
+    first.kill();
+    let pid = process_of(&first, &guest.domid);
+    signal(pid, "KILL");
+    until(|| has_ended(pid));
+    forget(guest.log.parent().unwrap());
+    (guest, daemon(host, "second.log"))
+}
+
+/// Whether a process is gone, or waits for whoever has inherited it.
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn the_disk_of_a_process_that_was_killed_while_there_was_no_daemon_can_be_detached() {
+    let host = Host::start();
+    let (guest, daemon) = orphan(&host, |_| {});
+    let line = format!("domain {}: its process was lost", guest.domid);
+    daemon.has_logged(&line);
+    assert_eq!(host.said(&["sim", "detach", "g", "xvda"]), done());
+    let again = host.dir.path().join("a");
+    let again = host.said(&["sim", "attach", "g", again.to_str().unwrap()]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_eq!(host.said(&["sim", "destroy", "g"]), done());
+}
+
+#[test]
+fn a_disk_whose_process_left_no_trace_can_be_detached() {
+    let host = Host::start();
+    let claim = |dir: &Path| std::fs::remove_file(dir.join("claim-1-vbd3")).unwrap();
+    let (guest, _daemon) = orphan(&host, claim);
+    assert_eq!(guest.domid, "1");
+    assert_eq!(host.said(&["sim", "detach", "g", "xvda"]), done());
+    host.said(&["sim", "destroy", "g"]);
+}
+
+#[test]
+fn what_a_killed_process_left_of_a_guest_that_is_gone_is_tidied_up() {
+    let host = Host::start();
+    let mut first = daemon(&host, "first.log");
+    first.kill();
+    let vm = host
+        .dir
+        .path()
+        .join("sim/run/00000000-0000-4000-8000-000000000009");
+    std::fs::create_dir(&vm).unwrap();
+    std::fs::write(vm.join("claim-9-vbd3"), "domain 9, process 1\n").unwrap();
+    let _second = daemon(&host, "second.log");
+    until(|| !vm.exists());
 }
 
 #[test]

@@ -23,14 +23,33 @@ use crate::stats;
 use crate::vm::{claim, td3};
 
 impl Daemon {
-    /// Takes back the processes that an earlier daemon has started, whatever they serve.
+    /// Takes back the processes that an earlier daemon has started, whatever they serve, and
+    /// remembers the guests of those that were killed since.
     pub(super) fn adopt_all(&mut self) {
         for uuid in stats::uuids(&self.state).unwrap_or_default() {
-            let held = claim::held(&self.state.join(&uuid)).unwrap_or_default();
-            for claim in held {
+            let dir = self.state.join(&uuid);
+            for claim in claim::held(&dir).unwrap_or_default() {
                 self.adopt(claim.domid, Some(&uuid));
             }
+            for (domid, kind) in claim::left_behind(&dir) {
+                let is_known = self.guests.is_taken(domid) || self.guests.is_fallen(domid);
+                if self.kinds.contains(&kind) && !is_known {
+                    tracing::warn!("domain {domid}: its process was lost before this daemon came");
+                    self.guests.fall(domid, Some(uuid.clone()));
+                    // The guest may be gone as well.
+                    self.look_for_remains(domid);
+                }
+            }
         }
+    }
+
+    /// Whether a guest whose devices were served has a process. If it has none, it lost it.
+    pub(super) fn is_served_by_somebody(&mut self, domid: DomId, uuid: Option<&str>) -> bool {
+        let is_served = self.adopt(domid, uuid);
+        if !is_served && !self.guests.is_fallen(domid) {
+            self.guests.fall(domid, uuid.map(str::to_owned));
+        }
+        is_served
     }
 
     /// Takes back the process that serves a guest: one of an earlier daemon, or one that somebody
