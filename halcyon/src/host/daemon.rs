@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use abi::DomId;
 use xenstore::{BatchId, Event};
 
-use super::desk::Desk;
+use super::desk::{self, Desk};
 use super::guests::{Ended, Guests};
 use super::ignored::Ignored;
 use super::inquiries::{self, Inquiries, Inquiry, Replies, Why};
@@ -54,7 +54,7 @@ impl Daemon {
             kinds: args.kind.clone(),
             spawner: Spawner::new(platform, &args.kind, &socket)
                 .doing(|| "find its own program".into())?,
-            desk: Desk::open(&socket, &waiter)
+            desk: Desk::open(&socket, &waiter, desk::ASKERS_MAX)
                 .doing(|| format!("listen at {}", socket.display()))?,
             link,
             waiter,
@@ -83,10 +83,12 @@ impl Daemon {
                     Source::Signals => return Ok(()),
                     Source::Store => self.listen()?,
                     Source::Broker => self.desk.accept(&self.waiter),
+                    Source::Opened => self.desk.opened(&self.waiter),
                     Source::Asker(number) => self.asked(number),
                     Source::Process(domid) => self.ended(domid),
                 }
             }
+            self.desk.breathe(&self.waiter);
             self.link.send(&self.waiter)?;
         }
     }
@@ -164,7 +166,7 @@ impl Daemon {
                 let uuid = inquiries::states(&[], replies.get(2..).unwrap_or_default()).0;
                 let is_theirs = self.serves(asker.pid, question.domid, uuid.as_deref());
                 match is_theirs {
-                    true => asker.serve(&question, replies),
+                    true => self.desk.serve(&self.waiter, asker, &question, replies),
                     false => asker.refuse(libc::EPERM, "this process does not serve that guest"),
                 }
             }

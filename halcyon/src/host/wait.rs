@@ -21,8 +21,10 @@ pub(super) enum Source {
     Signals,
     /// VM processes connect here.
     Broker,
-    /// A VM process has a question; connections are numbered.
+    /// A VM process has a question, or has gone; connections are numbered.
     Asker(u32),
+    /// An image was opened, or not.
+    Opened,
     /// The process that serves a guest has ended.
     Process(DomId),
 }
@@ -38,6 +40,21 @@ impl Waiter {
     /// Listens to `fd` until it is closed.
     pub(super) fn add(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
         self.set(ControlOperation::Add, fd, source, EventSet::IN)
+    }
+
+    /// Whether to be told of anything about `fd`, which stays known.
+    pub(super) fn listen(&self, fd: impl AsFd, source: Source, wanted: bool) -> io::Result<()> {
+        let events = if wanted {
+            EventSet::IN
+        } else {
+            EventSet::empty()
+        };
+        self.set(ControlOperation::Modify, fd, source, events)
+    }
+
+    /// Listens to `fd` no more, not even to its other end being closed.
+    pub(super) fn remove(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        self.set(ControlOperation::Delete, fd, source, EventSet::empty())
     }
 
     /// Whether to be told when `fd` takes more bytes, too.
@@ -87,6 +104,7 @@ impl Source {
             Self::Broker => (2, 0),
             Self::Asker(number) => (3, number),
             Self::Process(domid) => (4, u32::from(domid.0)),
+            Self::Opened => (5, 0),
         };
         tag << 32 | u64::from(of)
     }
@@ -99,6 +117,7 @@ impl Source {
             2 => Some(Self::Broker),
             3 => Some(Self::Asker(of)),
             4 => Some(Self::Process(DomId(of.try_into().ok()?))),
+            5 => Some(Self::Opened),
             _ => None,
         }
     }
@@ -116,6 +135,7 @@ mod tests {
             Source::Broker,
             Source::Asker(u32::MAX),
             Source::Process(DomId(7)),
+            Source::Opened,
         ];
         let named = all.map(|source| Source::named(source.number()));
         assert_eq!(named, all.map(Some));

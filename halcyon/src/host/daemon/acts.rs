@@ -13,10 +13,10 @@ use xenstore::StoreError;
 
 use super::Daemon;
 use crate::cli::args::KindArg;
-use crate::host::desk;
 use crate::host::guests::Process;
 use crate::host::ignored::asks_for_us;
 use crate::host::inquiries::{Inquiry, Why};
+use crate::host::permit;
 use crate::host::tree::{self, Name};
 use crate::host::wait::Source;
 use crate::stats;
@@ -120,10 +120,10 @@ impl Daemon {
 
     /// A VM process may have a question.
     pub(super) fn asked(&mut self, number: u32) {
-        let Some((asker, question)) = self.desk.hear(number) else {
+        let Some((asker, question)) = self.desk.hear(&self.waiter, number) else {
             return;
         };
-        if let Some(steps) = desk::steps(&question) {
+        if let Some(steps) = permit::steps(&question) {
             let inquiry = Inquiry::Image(asker, question);
             self.inquiries.ask(&mut self.link, steps, inquiry);
         }
