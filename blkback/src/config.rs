@@ -16,7 +16,10 @@
 
 use abi::io::blkif::{Protocol, keys, vdisk};
 use abi::{DomId, GrantRef, Port};
+use disk::Geometry;
 use xenstore::Path;
+
+use crate::report::Refusal;
 
 pub use crate::values::{Invalid, Values};
 
@@ -30,9 +33,13 @@ pub const DIRECTORY_MAX: usize = 2048;
 /// Highest event channel port that exists: the FIFO ABI has 2^17 (`event_channel.h`).
 pub const PORT_MAX: u32 = (1 << 17) - 1;
 
+/// Backend: "1" permits an image file to have sectors larger than 512 bytes, where its storage needs
+/// them. A node of ours, for toolstacks.
+pub const LARGE_SECTORS: &str = "large-sectors";
+
 /// Nodes of the backend's directory that describe the device. The toolstack writes them once,
 /// before it asks for the device.
-pub const BACKEND_KEYS: [&str; 7] = [
+pub const BACKEND_KEYS: [&str; 8] = [
     keys::FRONTEND,
     keys::FRONTEND_ID,
     keys::PARAMS,
@@ -40,6 +47,7 @@ pub const BACKEND_KEYS: [&str; 7] = [
     keys::DEVICE_TYPE,
     keys::REMOVABLE,
     keys::SCRIPT,
+    LARGE_SECTORS,
 ];
 
 /// Nodes of the frontend's directory that offer a ring.
@@ -72,6 +80,8 @@ pub struct Description {
     pub cdrom: bool,
     /// Whether its medium can be taken out.
     pub removable: bool,
+    /// Whether a file may have large sectors.
+    pub large_sectors: bool,
 }
 
 impl Description {
@@ -86,7 +96,24 @@ impl Description {
             mode: mode(values.text(keys::MODE)?)?,
             cdrom: values.get(keys::DEVICE_TYPE) == Some(b"cdrom"),
             removable: values.get(keys::REMOVABLE) == Some(b"1"),
+            large_sectors: values.get(LARGE_SECTORS) == Some(b"1"),
         })
+    }
+
+    /// Whether a guest may be given a disk of this shape. Those who misread large sectors do so
+    /// without an error, some with writes at eight times their place (FreeBSD), and a file was most
+    /// likely made with small ones; so nobody gets them because a file was moved.
+    pub fn admits(&self, geometry: &Geometry) -> Result<(), Refusal> {
+        let bytes = geometry.sector_size_bytes;
+        if bytes <= 512 || !geometry.is_file || self.large_sectors {
+            return Ok(());
+        }
+        let params = &self.params;
+        let text = format!(
+            "{params}: its storage needs {bytes}-byte sectors, and images are made for 512-byte \
+             ones; move it, or write {LARGE_SECTORS} = 1 beside params"
+        );
+        Err(Refusal::saying(Refusal::EINVAL, &text))
     }
 
     /// The `info` bits of `io/blkif.h`; `read_only` is the disk's own word, which may be stricter

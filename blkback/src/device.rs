@@ -240,7 +240,7 @@ impl Device {
     /// The end of an [`Ask::OpenImage`].
     pub fn opened(&mut self, cx: &mut Context<'_>, image: Result<Medium, Refusal>) {
         self.opening = false;
-        match image {
+        match image.and_then(|medium| self.judged(cx, medium)) {
             Ok(Medium::Disk(mut disk)) if self.leaving || self.finished => disk.close(cx.reactor),
             Ok(Medium::Disk(disk)) => {
                 self.promised = None;
@@ -250,6 +250,23 @@ impl Device {
             Err(refusal) => self.refuse(cx, refusal),
         }
         self.poke(cx);
+    }
+
+    /// The medium, if a guest may be given it; it is closed if not.
+    fn judged(&self, cx: &mut Context<'_>, medium: Medium) -> Result<Medium, Refusal> {
+        let geometry = match &medium {
+            Medium::Disk(disk) => disk.geometry(),
+            Medium::Promised(geometry) => *geometry,
+        };
+        let admitted = self.description().map(|it| it.admits(&geometry));
+        match (admitted, medium) {
+            (Some(Err(refusal)), Medium::Disk(mut disk)) => {
+                disk.close(cx.reactor);
+                Err(refusal)
+            }
+            (Some(Err(refusal)), Medium::Promised(_)) => Err(refusal),
+            (_, medium) => Ok(medium),
+        }
     }
 
     /// Our port of the event channel while connected, for routing events to [`Device::kicked`].

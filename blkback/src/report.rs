@@ -39,7 +39,12 @@ impl Refusal {
             text = format!("{text}: {error}");
             cause = error.source();
         }
-        text.truncate(text.floor_char_boundary(TEXT_MAX));
+        Self::saying(errno, &text)
+    }
+
+    /// A refusal in these words, cut and joined to one line.
+    pub fn saying(errno: i32, text: &str) -> Self {
+        let text = &text[..text.floor_char_boundary(TEXT_MAX)];
         Self {
             errno,
             text: text.replace(['\n', '\r', '\0'], " "),

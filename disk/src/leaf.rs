@@ -42,6 +42,7 @@ impl Geometry {
             physical_sector_size_bytes: 512,
             read_only: false,
             flush: true,
+            is_file: false,
         }
     }
 }

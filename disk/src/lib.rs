@@ -44,6 +44,9 @@ pub struct Geometry {
     pub read_only: bool,
     /// Whether [`OpKind::Flush`] is accepted.
     pub flush: bool,
+    /// Whether it is a regular file, whose sectors are those of where it lies now, and not
+    /// necessarily those that its content was made for.
+    pub is_file: bool,
 }
 
 /// What an operation does.

@@ -39,8 +39,11 @@ pub enum Warning {
     /// `raw:` was said of a file that has a foreign signature.
     #[error("image looks like {0}, but raw: was said: the guest sees its bytes as they are")]
     LooksLike(Foreign),
-    /// O_DIRECT on this file needs more than 512-byte alignment.
-    #[error("file system needs {0}-byte alignment: the guest sees {0}-byte sectors")]
+    /// A block device whose sectors are larger than 512 bytes.
+    #[error(
+        "block device has {0}-byte sectors, and so has the guest's disk: FreeBSD and Windows \
+         cannot use those, nor can any guest what was made for 512-byte ones"
+    )]
     LargeSectors(u32),
 }
 
@@ -147,7 +150,7 @@ fn warnings(
     looks_like: Option<Foreign>,
     facts: &Facts,
 ) -> Result<Vec<Warning>, Refusal> {
-    let large = facts.sector_size_bytes > 512 && facts.kind == Kind::File;
+    let large = facts.sector_size_bytes > 512 && facts.kind == Kind::Device;
     let large = large.then_some(Warning::LargeSectors(facts.sector_size_bytes));
     match (format, looks_like) {
         (Format::Unnamed, Some(foreign)) => Err(Refusal::Foreign(foreign)),
@@ -177,9 +180,45 @@ fn geometry(facts: &Facts, read_only: bool) -> Result<Geometry, Refusal> {
         physical_sector_size_bytes: facts.physical_sector_size_bytes,
         read_only,
         flush: true,
+        is_file: facts.kind == Kind::File,
     })
 }
 
 fn os(doing: &'static str) -> impl FnOnce(io::Error) -> Refusal {
     move |error| Refusal::Os { doing, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is known of something with sectors of 4096 bytes.
+    fn large(kind: Kind) -> Facts {
+        Facts {
+            kind,
+            size_bytes: 1 << 20,
+            sector_size_bytes: 4096,
+            physical_sector_size_bytes: 4096,
+            memory_align_bytes: 512,
+            read_only: false,
+            memory_backed: false,
+            direct_refused: false,
+        }
+    }
+
+    #[test]
+    fn a_block_device_of_large_sectors_is_served_with_a_warning() {
+        let facts = large(Kind::Device);
+        let told = warnings(Format::Raw, None, &facts).unwrap();
+        assert_eq!(told, [Warning::LargeSectors(4096)]);
+        assert!(!geometry(&facts, false).unwrap().is_file);
+    }
+
+    /// Whoever serves it decides whether its guest may have it, and says so in one line.
+    #[test]
+    fn a_file_of_large_sectors_is_marked_as_a_file() {
+        let facts = large(Kind::File);
+        assert_eq!(warnings(Format::Raw, None, &facts).unwrap(), []);
+        assert!(geometry(&facts, false).unwrap().is_file);
+    }
 }

@@ -32,6 +32,7 @@ fn a_plain_file_is_a_disk_of_its_length() {
     let image = unnamed(&scratch.image("a", MIB, b"", 0), false).unwrap();
     assert_eq!(image.geometry.sectors, Sector(MIB / 512));
     assert!(!image.geometry.read_only && image.geometry.flush);
+    assert!(image.geometry.is_file);
     assert!(image.geometry.physical_sector_size_bytes >= image.geometry.sector_size_bytes);
 }
 

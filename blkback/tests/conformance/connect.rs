@@ -111,18 +111,6 @@ fn properties_are_published_with_connected() {
 }
 
 #[test]
-fn sectors_count_512_bytes_on_a_4k_disk() {
-    let mut host = Host::new();
-    host.disk.state().geometry.sector_size_bytes = 4096;
-    host.start();
-    host.connect();
-    assert_eq!(host.backend("sectors").as_deref(), Some("2048"));
-    assert_eq!(host.backend("sector-size").as_deref(), Some("4096"));
-    assert!(host.serves());
-    host.end();
-}
-
-#[test]
 fn info_says_read_only_removable_and_cdrom() {
     let mut host = Host::new();
     host.set_backend("mode", "r");

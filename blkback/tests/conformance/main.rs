@@ -32,6 +32,7 @@ mod reconnect;
 mod removal;
 mod requests;
 mod script;
+mod sectors;
 mod segments;
 mod store;
 mod support;

@@ -15,6 +15,7 @@ fn limits() -> Limits {
             physical_sector_size_bytes: 4096,
             read_only: false,
             flush: true,
+            is_file: false,
         },
         writable: true,
     }

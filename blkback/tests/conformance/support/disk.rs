@@ -39,6 +39,7 @@ impl Control {
             physical_sector_size_bytes: 4096,
             read_only: false,
             flush: true,
+            is_file: false,
         };
         let bytes = (0..SECTORS * 512)
             .map(|at| (at / 512 % 251) as u8)
