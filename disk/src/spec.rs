@@ -35,7 +35,8 @@ pub enum Format {
 /// An image, as a toolstack or a command line names it.
 ///
 /// `/path` and `aio:/path` name no format: libxl writes `aio:` for every raw image, also when its
-/// user chose nothing. `raw:/path` names one.
+/// user chose nothing. `raw:/path` names one, and so does `aio:raw:/path`, which libxl makes of
+/// `target=raw:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSpec {
     /// The format that was named.
@@ -92,7 +93,9 @@ fn split(params: &[u8]) -> Result<(Format, &[u8]), SpecError> {
     let name = parts.next().unwrap_or_default();
     match (name, parts.next()) {
         (b"raw", Some(path)) => Ok((Format::Raw, path)),
-        (b"aio", Some(path)) => Ok((Format::Unnamed, path)),
+        (b"aio", Some(path)) => Ok(path
+            .strip_prefix(b"raw:")
+            .map_or((Format::Unnamed, path), |path| (Format::Raw, path))),
         (name, Some(_)) if !name.contains(&b'/') => Err(SpecError::Format(Quoted::new(name))),
         _ => Ok((Format::Unnamed, params)),
     }

@@ -42,6 +42,19 @@ fn aio_is_what_libxl_says_of_every_raw_image_and_names_no_format() {
 }
 
 #[test]
+fn raw_names_a_format_also_behind_what_libxl_says() {
+    assert_eq!(
+        accepted("aio:raw:/srv/a.img"),
+        (Format::Raw, "/srv/a.img".into())
+    );
+    assert_eq!(refused(b"aio:raw:"), "no image is named");
+    assert_eq!(
+        refused(b"aio:raw:raw:/a"),
+        "image path \"raw:/a\" is not absolute"
+    );
+}
+
+#[test]
 fn a_colon_in_a_path_is_part_of_the_path() {
     let path = "/dev/disk/by-path/pci-0000:00:1f.2";
     assert_eq!(accepted(path), (Format::Unnamed, path.into()));
