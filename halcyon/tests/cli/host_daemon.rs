@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use abi::DomId;
+use halcyon::simctl::{self, create};
+use sim::toolstack::{Disk, plug};
+
 use crate::support::{Host, Vm, done, signal, until};
 
 /// A daemon on this host that is ready.
@@ -203,6 +207,25 @@ fn what_a_killed_process_left_of_a_guest_that_is_gone_is_tidied_up() {
     std::fs::write(vm.join("claim-9-vbd3"), "domain 9, process 1\n").unwrap();
     let _second = daemon(&host, "second.log");
     until(|| !vm.exists());
+}
+
+#[test]
+fn a_disk_that_a_bootloader_is_to_read_in_domain_0_is_refused_with_the_remedy() {
+    let host = Host::start();
+    let daemon = daemon(&host, "host.log");
+    let mut tool = simctl::Host::connect(&host.dir.path().join("sim")).unwrap();
+    let disk = Disk {
+        domid: DomId::DOM0,
+        devid: 51712,
+        dev: "xvda".into(),
+        kind: create::KIND.into(),
+        params: host.dir.file("a", 1 << 20),
+        writable: true,
+    };
+    let refused = plug(&mut tool.store, &disk, create::PATIENCE).unwrap_err();
+    let why = refused.to_string();
+    assert!(why.contains("bootloader="), "{why}");
+    assert_eq!(daemon.logged().matches("started").count(), 0);
 }
 
 #[test]

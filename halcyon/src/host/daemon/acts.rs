@@ -22,6 +22,11 @@ use crate::host::wait::Source;
 use crate::stats;
 use crate::vm::{claim, td3};
 
+/// libxl attaches a disk to domain 0 itself where a bootloader of domain 0 is to read it and the
+/// disk has a script.
+const NOT_DOM0: &str = "domain 0 itself is not served: bootloader= (pygrub) cannot read a disk with \
+                        script=block-halcyon; boot with kernel= (pvgrub), or serve it as qdisk";
+
 impl Daemon {
     /// Takes back the processes that an earlier daemon has started, whatever they serve, and
     /// remembers the guests of those that were killed since.
@@ -86,14 +91,22 @@ impl Daemon {
 
     /// Starts the process of a guest, for which `names` wait.
     pub(super) fn spawn(&mut self, domid: DomId, uuid: Option<String>, names: &[Name]) {
+        if domid == DomId::DOM0 {
+            return self.forsake(domid, None, names, NOT_DOM0);
+        }
         let kinds = self.spawner.kinds();
         if let Err(error) = self.try_spawn(domid, kinds, uuid.clone()) {
             tracing::error!("domain {domid}: starting its process: {error}");
-            self.guests.fall(domid, uuid);
             let why = format!("the process that was to serve it did not start: {error}");
-            for name in names {
-                self.refuse(domid, *name, &why);
-            }
+            self.forsake(domid, uuid, names, &why);
+        }
+    }
+
+    /// Says of devices that they get no process, and remembers it.
+    fn forsake(&mut self, domid: DomId, uuid: Option<String>, names: &[Name], why: &str) {
+        self.guests.fall(domid, uuid);
+        for name in names {
+            self.refuse(domid, *name, why);
         }
     }
 
