@@ -273,7 +273,7 @@ leftovers() {
     echo "# processes"
     our_processes
     echo "# run"
-    find /run/halcyon 2>/dev/null | sort
+    find /run/halcyon -mindepth 1 2>/dev/null | sort
 }
 
 # busybox's diff writes unified hunks.

@@ -8,12 +8,12 @@
 
 . /payload/files/ways.sh
 
-# A disk that takes its time: a request is answered 10 s after it came. The guest gets it as a partition,
+# A disk that takes its time: a request is answered 3 s after it came; after 5 s the kernel gives it up. The guest gets it as a partition,
 # in which its kernel looks for no others.
 slow_disk() {
     local dir=/sys/kernel/config/nullb/$1
     mkdir -p "$dir"
-    for setting in size=8 memory_backed=1 irqmode=2 completion_nsec=10000000000 blocksize=512; do
+    for setting in size=8 memory_backed=1 irqmode=2 completion_nsec=3000000000 blocksize=512; do
         echo "${setting#*=}" >"$dir/${setting%%=*}"
     done
     echo 1 >"$dir/power"
@@ -24,6 +24,9 @@ slow_disk() {
 place_of() { local dev inode; read -r dev inode <<<"$(stat -c '%d %i' "$1")"; printf '%02x:%02x:%d' $((dev >> 8)) $((dev & 255)) "$inode"; }
 locked() { [[ $(</proc/locks) =~ OFDLCK[^$'\n']*" $1 " ]]; }
 unlocked() { ! locked "$1"; }
+# How many writes a disk has ended; the guest's next ones then have just begun.
+written() { local -a fields; read -ra fields <"/sys/block/${1#/dev/}/stat"; echo "${fields[4]}"; }
+wrote_more() { [ "$(written "$1")" -gt "$2" ]; }
 # In few requests, for each takes its time.
 sum_of() { dd if="$1" bs=8M iflag=direct 2>/dev/null | sha256sum; }
 serving() { local pid; pid=$(process_of "$1" | head -n 1) && [ -n "$pid" ] && echo "$pid"; }
@@ -53,6 +56,7 @@ for way in $WAYS; do
 
     victim=$(serving "$name")
     [ "$way" = qdisk ] || lines=$(wc -l <"$RESULTS/host.log")
+    wait_until 30 wrote_more "$disk" "$(written "$disk")"
     kill -KILL "$victim"
     wait_until 5 test ! -e "/proc/$victim/exe"
     expect "$way: the image's lock outlives the process, for writes are under way" locked "$place"
