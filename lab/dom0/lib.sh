@@ -65,7 +65,14 @@ fail() { record "not ok $(one_line "$1"): $(one_line "${@:2}")"; }
 skip() { record "skipped $(one_line "$1"): $(one_line "${@:2}")"; }
 note() { record "note $(one_line "$@")"; }
 output() { cat "$WORK/.output"; }
-attempt() { "$@" >"$WORK/.output" 2>&1; }
+# What the last one printed is there until this one has ended: the command may be `output` itself.
+attempt() {
+    local status
+    "$@" >"$WORK/.printed" 2>&1
+    status=$?
+    mv "$WORK/.printed" "$WORK/.output"
+    return $status
+}
 last_line() { grep -v '^[[:space:]]*$' "$WORK/.output" | tail -n 1; }
 
 expect() {
