@@ -119,7 +119,7 @@ fn looped() -> Result<(), Failed> {
     let host = Host::start();
     let file = host.dir.file("a", 1 << 20);
     let (path, shown) = loop_device(&file)?;
-    let why = format!("{file}: is in use in this very domain, as {path}");
+    let why = format!("{file}: is {path} of this very domain, too");
     let said = host.create(&file);
     assert!(said.err.contains(&why), "{}", said.err);
     assert_eq!(host.create(&format!("{file},r")).code, 0);

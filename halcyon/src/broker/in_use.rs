@@ -32,8 +32,8 @@ pub(super) fn by_this_domain(image: &File) -> Option<String> {
     }
     let device = loop_of(image, Path::new(BLOCK))?;
     Some(format!(
-        "is in use in this very domain, as /dev/{device}: a guest's writes would destroy it; \
-         losetup -d /dev/{device}"
+        "is /dev/{device} of this very domain, too, where it may be mounted or another guest's \
+         disk: `losetup -d /dev/{device}` if it is neither"
     ))
 }
 
