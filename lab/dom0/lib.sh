@@ -271,8 +271,8 @@ grants_in_use() {
 
 leftovers() {
     echo "# xenstore"
-    # The first guest of a machine makes the roots of these trees, which stay.
-    xenstore-ls -f | grep -v -e '^/vm = ""$' -e '^/libxl = ""$' -e '^/local/domain/0/device-model = ""$' -e '^/local/domain/0/memory'
+    # The first guest of a machine, or the first refusal, makes the roots of these trees, which stay.
+    xenstore-ls -f | grep -v -E '^/(vm|libxl|local/domain/0/device-model|local/domain/0/error(/backend(/[a-z0-9]+)?)?) = ""$|^/local/domain/0/memory'
     echo "# event channels"
     awk '/xen-/ { sub(/^ *[0-9]+:( +[0-9]+)+ +/, ""); print }' /proc/interrupts | sort
     echo "# grants"

@@ -290,6 +290,8 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             self.is_gone = true;
             tracing::info!("domain {} is gone", self.guest.domid);
             self.end_all(reactor, Device::vanished);
+            let reasons = self.tree.remove_reasons(self.platform.domid);
+            self.ask(reasons, Question::Aside);
         }
     }
 

@@ -80,6 +80,17 @@ impl Tree {
         Path::home(self.domid).join("vm").ok()
     }
 
+    /// The steps that remove what reasons for refusals leave of a guest that is gone: each takes its
+    /// own node back, and nobody the directory that they stood in.
+    pub fn remove_reasons(&self, own: DomId) -> Vec<Step> {
+        let reasons = |(kind, _): &(KindArg, Path)| {
+            let name = format!("error/backend/{}/{}", kind.name(), self.domid);
+            Path::home(own).join(&name).ok()
+        };
+        let paths = self.roots.iter().filter_map(reasons);
+        paths.map(Step::Remove).collect()
+    }
+
     /// The step that lists the devices of `kind`.
     pub fn listing(&self, kind: KindArg) -> Option<Step> {
         let (_, root) = self.roots.iter().find(|(of, _)| *of == kind)?;
@@ -151,6 +162,13 @@ mod tests {
         );
         assert_eq!(about("/local/domain/0/backend/vbd/7/x"), About::Nothing);
         assert_eq!(about("/local/domain/0/backend/vbd/7/5x"), About::Nothing);
+    }
+
+    #[test]
+    fn the_reasons_of_one_guest_and_no_others_are_removed() {
+        let path = |kind| Path::new(format!("/local/domain/0/error/backend/{kind}/7")).unwrap();
+        let expected = ["vbd", "vbd3"].map(|kind| Step::Remove(path(kind)));
+        assert_eq!(tree().remove_reasons(DomId(0)), expected);
     }
 
     #[test]
