@@ -44,7 +44,6 @@ mkdir "$WORK/ext4"
 mount /dev/vdb "$WORK/ext4"
 image=$WORK/ext4/image
 dd if=/dev/zero of="$image" bs=1M count=128 conv=fsync 2>/dev/null
-loop=$(losetup --find --show --direct-io=on "$image")
 # qemu runs for a PV guest only if it had such a disk from the start.
 truncate -s 1M "$WORK/first"
 guest_config pv bench disk="format=raw,vdev=xvda,access=rw,backendtype=qdisk,target=$WORK/first" \
@@ -56,9 +55,13 @@ devid=$((202 << 8 | 16))
 exec 5<>"$(xenstore-read "/local/domain/$guest/console/tty")"
 
 # BACKENDS: attach_X and detach_X; server_X: the process that serves.
-attach_blkback() { xl block-attach bench "format=raw,vdev=xvdb,access=rw,backendtype=phy,target=$loop"; }
+# The loop device is there for its turn alone: halcyon refuses an image that somebody else has attached.
+attach_blkback() {
+    loop=$(losetup --find --show --direct-io=on "$image") &&
+        xl block-attach bench "format=raw,vdev=xvdb,access=rw,backendtype=phy,target=$loop"
+}
 attach_qemu() { xl block-attach bench "format=raw,vdev=xvdb,access=rw,backendtype=qdisk,target=$image"; }
-detach_blkback() { xl block-detach bench xvdb; }
+detach_blkback() { xl block-detach bench xvdb && losetup -d "$loop"; }
 detach_qemu() { xl block-detach bench xvdb; }
 server_blkback() { :; }
 server_qemu() { process_of bench qemu-system-i386 || process_of bench xen-qemu-system-i386; }
