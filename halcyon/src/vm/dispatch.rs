@@ -163,8 +163,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         match question {
             Question::Watches => {
                 answers::watching(replies).map_err(Ended::Watch)?;
-                if self.phase == Phase::Serving {
-                    self.serving();
+                self.is_starting = self.phase == Phase::Serving;
+                for kind in self.guest.kinds.clone() {
+                    self.list(kind);
                 }
             }
             Question::Announcement => {
@@ -204,8 +205,19 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         Ok(())
     }
 
-    /// No device can be missed any more.
-    fn serving(&mut self) {
+    /// No device can be missed any more, and each that was there has published InitWait, or why
+    /// it is not served: some frontends look at its state once and give up (GRUB's).
+    pub(super) fn serving(&mut self) {
+        self.is_starting &= self.phase == Phase::Serving;
+        if !self.is_starting {
+            return;
+        }
+        let listing = |(_, asked): &(_, Question)| matches!(asked, Question::Listing(_));
+        let is_listing = self.questions.iter().any(listing);
+        if is_listing || !self.devices.iter().all(|entry| entry.device.is_at_rest()) {
+            return;
+        }
+        self.is_starting = false;
         tracing::info!("serving domain {}", self.guest.domid);
         let steps = std::mem::take(&mut self.announcement);
         if !steps.is_empty() {

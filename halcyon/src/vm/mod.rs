@@ -146,6 +146,8 @@ pub struct Vm<R: Reactor, I: Images<R>> {
     /// What is told of, where a device model is announced.
     unserved: Option<Unserved>,
     phase: Phase,
+    /// The watches are set, and nobody has been told that the guest is served.
+    is_starting: bool,
     is_gone: bool,
     is_stopping: bool,
     /// It was stopped by hand.
@@ -201,6 +203,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             announcement: Vec::new(),
             unserved: None,
             phase: Phase::Serving,
+            is_starting: false,
             is_gone: false,
             is_stopping: false,
             by_hand: false,
@@ -248,6 +251,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         self.device_turns(reactor);
         // A device may have had its answer within its own call: a closed connection, say.
         self.store_events(reactor)?;
+        self.serving();
         self.streams.send(reactor, &mut self.store);
         self.cool_down(reactor);
         self.count(reactor);

@@ -2,7 +2,7 @@
 //! libxenstat ask.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use abi::DomId;
 use serde_json::Value;
+use sim::toolstack::wait::run;
 use sim::toolstack::{Disk, plug, unplug};
 use xenstore::blocking::Store;
 
@@ -153,6 +154,41 @@ fn a_device_model_that_serves_says_so_and_answers_what_libxl_asks() {
     assert_eq!(dm.vm.ended(), 0);
     assert!(libxl.has_been_hung_up_on());
     assert!(!dm.socket("libxl").exists() && !dm.socket("libxenstat").exists());
+}
+
+/// libxl lets the guest go at "running"; GRUB for PV guests looks at its disks once.
+#[test]
+fn a_device_model_says_that_it_runs_when_no_disk_is_in_initialising_any_more() {
+    let host = Host::start();
+    let domid = host.domain();
+    let path = format!("/local/domain/0/device-model/{domid}");
+    let mut libxl = store(&host);
+    libxl.mkdir(&path).unwrap();
+    let image = host.dir.file("a", 1 << 20);
+    let held = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&image)
+        .unwrap();
+    disk::lock::take(held.as_fd(), disk::lock::Mode::of(false)).unwrap();
+    let disk = Disk {
+        domid: DomId(domid.parse().unwrap()),
+        devid: 51712,
+        dev: "xvda".into(),
+        kind: "qdisk".into(),
+        params: format!("aio:{image}"),
+        writable: true,
+    };
+    run(&mut libxl, disk.attach().unwrap()).unwrap();
+    let mut vm = host.device_model(&words(&command_line(&host, &domid)));
+    let state = |libxl: &mut Store, path: &str| libxl.read(&format!("{path}/state")).unwrap();
+    until(|| state(&mut libxl, &path).as_deref() == Some(b"running"));
+    assert_ne!(
+        state(&mut libxl, &disk.backend()).as_deref(),
+        Some(&b"1"[..])
+    );
+    vm.signal("HUP");
+    assert_eq!(vm.ended(), 0, "{}", vm.logged());
 }
 
 #[test]
