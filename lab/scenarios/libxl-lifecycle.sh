@@ -1,6 +1,6 @@
 # title: libxl starts, asks, reboots and ends halcyon as device model of PV and PVH guests; xentop shows the qdisk
 # stacks: xen-4.17 xen-4.20
-# set: full
+# set: quick
 # timeout: 400
 # needs: file lab/dom0/ways.sh
 
@@ -27,10 +27,6 @@ set -- $(cat /sys/block/xvda/stat)
 echo "counted $1 $3 $5 $7"
 idle'
 
-# libxl leaves these, empty, from its first guest on.
-for node in /libxl /vm /local/domain/0/device-model; do
-    xenstore-exists $node || xenstore-write $node ''
-done
 leftovers_before
 for type in pv pvh; do
     name=life-$type

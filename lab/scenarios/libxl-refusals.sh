@@ -23,10 +23,6 @@ why() {
 # Where the backend of a disk that does not connect says why.
 error_of() { xenstore-read "/local/domain/0/error/backend/qdisk/$(domid "$1")/$(number_of xvdb)/error"; }
 
-# libxl leaves these, empty, from its first guest on.
-for node in /libxl /vm /local/domain/0/device-model; do
-    xenstore-exists $node || xenstore-write $node ''
-done
 leftovers_before
 printf 'name="hvm"\ntype="hvm"\nmemory=64\nvnc=0\ndevice_model_override="%s"\n' "$BINARY" >"$WORK/hvm.cfg"
 expect_fails "an HVM guest is not created" timeout 60 xl create "$WORK/hvm.cfg"
