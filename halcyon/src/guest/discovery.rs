@@ -1,7 +1,7 @@
 //! Which disks a guest has: what its directory lists, and which of them await a driver.
 //!
 //! It knows nothing of loads. Invariant: a disk has one driver, and one that was taken away and
-//! given back has a new one.
+//! given back has a new one; a driver whose disk is gone keeps nobody waiting.
 
 use abi::io::xenbus::XenbusState;
 use sim::front::Phase;
@@ -25,6 +25,7 @@ impl Player {
     pub(super) fn listed(&mut self, names: &[String]) -> Result<(), Failure> {
         self.listed = names.iter().filter_map(|name| name.parse().ok()).collect();
         self.forget_gone();
+        self.failed()?;
         for devid in self.listed.clone() {
             let looking = self.looking.iter().any(|(_, looking)| *looking == devid);
             if !looking && !self.is_driven(devid) {
@@ -45,10 +46,37 @@ impl Player {
         drivers.any(|disk| !done(disk))
     }
 
-    /// A disk that is gone from the listing may still have to be closed; then it goes later.
+    /// A disk that is gone from the listing may still have to be closed; then it goes later. One
+    /// that has lent nothing goes at once: its backend's state went with it, so no change of that
+    /// will ever wake its driver.
     pub(super) fn forget_gone(&mut self) {
         let listed = self.listed.clone();
-        self.forget(|disk| disk.is_in(&Phase::Down) && !listed.contains(&disk.devid));
+        let over = |disk: &Disk| {
+            let phases = [Phase::Waiting, Phase::Down];
+            disk.failure().is_some() || phases.iter().any(|phase| disk.is_in(phase))
+        };
+        self.forget(|disk| over(disk) && !listed.contains(&disk.devid));
+    }
+
+    /// A driver may have given up because its disk was taken away under its hands. Only a listing
+    /// asked for since then tells.
+    pub(super) fn doubt(&mut self) -> Result<(), Failure> {
+        let mut is_news = false;
+        let given_up = |disk: &&mut Disk| disk.failure().is_some();
+        for disk in self.disks.iter_mut().filter(given_up) {
+            is_news |= !std::mem::replace(&mut disk.doubted, true);
+        }
+        if is_news { self.list() } else { Ok(()) }
+    }
+
+    /// A driver that gave up although its disk is there is the end of the guest.
+    fn failed(&self) -> Result<(), Failure> {
+        for disk in self.disks.iter().filter(|disk| disk.doubted) {
+            if let Some(why) = disk.failure() {
+                return Err(Failure::failed(format!("disk {}: {why}", disk.devid)));
+            }
+        }
+        Ok(())
     }
 
     fn forget(&mut self, is_it: impl Fn(&Disk) -> bool) {
@@ -58,13 +86,13 @@ impl Player {
     }
 
     /// Whether a disk awaits a driver, and where its content is: its backend's `params`, which a
-    /// guest may read.
+    /// guest may read. They are read first, for the toolstack removes them last.
     fn look(&mut self, devid: u32) -> Result<(), Failure> {
         let what = || format!("look for the image of disk {devid}");
         let backend = format!("/local/domain/0/backend/{}", crate::simctl::create::KIND);
         let paths = [
-            format!("{DISKS}/{devid}/state"),
             format!("{backend}/{}/{devid}/params", self.args.domid),
+            format!("{DISKS}/{devid}/state"),
         ];
         let steps = paths.map(|path| xenstore::Path::new(path).map(Step::Read));
         let steps: Result<Vec<Step>, _> = steps.into_iter().collect();
@@ -87,7 +115,7 @@ impl Player {
             .into_iter()
             .map(|reply| reply.ok()?.value().map(<[u8]>::to_vec));
         let mut value = || values.next().flatten().unwrap_or_default();
-        let (state, params) = (XenbusState::parse(&value()), value());
+        let (params, state) = (value(), XenbusState::parse(&value()));
         if state != XenbusState::INITIALISING || self.is_driven(devid) {
             return Ok(());
         }

@@ -37,6 +37,8 @@ pub struct Disk {
     pub devid: u32,
     /// Its driver.
     pub front: Blkfront,
+    /// Whether the disks were listed anew since its driver gave up, or are being listed.
+    pub doubted: bool,
     seed: u64,
     content: Content,
     dump: Option<PathBuf>,
@@ -60,6 +62,7 @@ impl Disk {
         Ok(Self {
             devid,
             front,
+            doubted: false,
             seed,
             content,
             dump,
@@ -110,6 +113,14 @@ impl Disk {
     /// Whether the driver has reached a phase.
     pub fn is_in(&self, phase: &Phase) -> bool {
         self.front.phase() == phase
+    }
+
+    /// Why the driver has given up, if it has.
+    pub fn failure(&self) -> Option<&str> {
+        match self.front.phase() {
+            Phase::Failed(why) => Some(why),
+            _ => None,
+        }
     }
 
     /// Adds what became of the load, and says on stderr what was wrong.

@@ -210,10 +210,8 @@ impl Player {
         self.forget_gone();
         for disk in &mut self.disks {
             disk.step(&mut self.machine.kernel(), now_ns)?;
-            if let Phase::Failed(why) = disk.front.phase() {
-                return Err(Failure::failed(format!("disk {}: {why}", disk.devid)));
-            }
         }
+        self.doubt()?;
         match self.goal {
             Goal::Connect if self.all_in(&Phase::Connected) => self.connected(),
             Goal::Run if self.disks.iter().all(Disk::is_idle) => self.ran(),

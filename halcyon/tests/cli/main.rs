@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod device_model;
+mod guest;
 mod handover;
 mod host_daemon;
 mod process;
