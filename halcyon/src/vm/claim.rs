@@ -90,8 +90,8 @@ pub fn others(dir: &Path, domid: DomId) -> Vec<u32> {
 /// directory if it is empty then.
 pub fn tidy(dir: &Path, domid: DomId) {
     for (of, _, path) in claims(dir).unwrap_or_default() {
-        if of == domid && is_free(&path) {
-            drop(fs::remove_file(path));
+        if of == domid {
+            remove_free(&path);
         }
     }
     td3::sweep(dir);
@@ -131,10 +131,17 @@ fn is_free(path: &Path) -> bool {
     try_lock(path).is_ok_and(|locked| locked.is_ok())
 }
 
-/// Locks a claim for a moment, if it is free.
-fn try_lock(path: &Path) -> io::Result<Result<(), LockError>> {
+/// Removes the claim if nobody holds it; whoever takes it meanwhile finds that it has no name.
+fn remove_free(path: &Path) {
+    if let Ok(Ok(_held)) = try_lock(path) {
+        drop(fs::remove_file(path));
+    }
+}
+
+/// Locks a claim for as long as its file is kept, if it is free.
+fn try_lock(path: &Path) -> io::Result<Result<File, LockError>> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    Ok(lock::take(file.as_fd(), Mode::Exclusive))
+    Ok(lock::take(file.as_fd(), Mode::Exclusive).map(|()| file))
 }
 
 impl Claim {
@@ -153,12 +160,23 @@ impl Claim {
             files: Vec::new(),
             dir: dir.to_owned(),
         };
-        for kind in kinds {
+        for &kind in &kinds {
             let path = dir.join(format!("claim-{domid}-{}", kind.name()));
             let file = take_one(&path, domid, kind, limit)?;
             claim.files.push((path, file));
         }
+        claim.supersede(domid, &kinds);
         Ok(claim)
+    }
+
+    /// Removes the claims of the same kinds that were left behind in other domains of this VM, as
+    /// before a reboot: where no daemon started those processes, nobody else does.
+    fn supersede(&self, domid: DomId, kinds: &[KindArg]) {
+        for (of, kind, path) in claims(&self.dir).unwrap_or_default() {
+            if of != domid && kinds.contains(&kind) {
+                remove_free(&path);
+            }
+        }
     }
 
     /// How many kinds are claimed.
@@ -297,6 +315,19 @@ mod tests {
         tidy(&vm, DomId(8));
         assert!(vm.exists());
         tidy(&vm, DomId(7));
+        assert!(!vm.exists());
+    }
+
+    #[test]
+    fn what_the_same_vm_left_behind_before_its_reboot_goes_with_the_next_claim() {
+        let dir = dir();
+        let vm = vm_dir(dir.path(), "uuid").unwrap();
+        fs::write(vm.join("claim-7-vbd3"), "domain 7, process 1\n").unwrap();
+        let living = take(&vm, 8, &VBD3).unwrap();
+        let next = take(&vm, 9, &VBD3).unwrap();
+        assert!(!vm.join("claim-7-vbd3").exists());
+        assert!(vm.join("claim-8-vbd3").exists());
+        drop((living, next));
         assert!(!vm.exists());
     }
 
