@@ -56,7 +56,8 @@ for way in $WAYS; do
     said "the guest's kernel names the sector" "error, dev xvda, sector $SECTOR "
     expect_output "$way: the operator is told, once for many" 'request failed: storage failed: Input/output error' \
         cat "$RESULTS/$name.log"
-    expect_equal "$way: in one line" 1 "$(grep -c 'storage failed' "$RESULTS/$name.log")"
+    # However many requests fail: one line, and one more for each interval (blkback/src/stats.rs).
+    expect "$way: in a few lines" test "$(grep -c 'storage failed' "$RESULTS/$name.log")" -le 3
     wait_gone "$name"
     expect "$way: the process ends well" wait "$pid"
 done
