@@ -28,8 +28,8 @@
 #   guest_up NAME [SECONDS]              waits until its init runs (180)
 #   guest_done NAME [SECONDS]            waits until its steps have ended: succeeds if they did (300)
 #   guest_saw NAME PATTERN SECONDS       waits until its console shows the pattern (grep -a -E)
-#     These three create the guest again, up to 3 times, if the emulator killed it with a triple fault,
-#     which `xl dmesg` shows; each is counted and printed in the summary.
+#     These three create the guest again, up to 3 times, if the emulator killed it: with a triple fault,
+#     which `xl dmesg` shows, or with flags that no processor has. Each is counted in the summary.
 #   guest_shutdown NAME [SECONDS]        destroys it if it does not go by itself (60)
 #   guest_line NAME PATTERN              the last console line that matches
 #   console NAME                         path of its console's log
@@ -182,15 +182,18 @@ guest_create() {
 guest_pv() { guest_config pv "$@" && guest_create "$1"; }
 guest_pvh() { guest_config pvh "$@" && guest_create "$1"; }
 
-# How many triple faults of this guest's domains the hypervisor has reported. Its number changes with
+# How many faults of the emulator's this guest's domains have had. Its number changes with
 # each reboot, so every number it was seen under is kept; a fault of another guest is that guest's.
 faults_of() {
     local numbers
     domid "$1" >>"$WORK/$1.domids"
     numbers=$(sort -u "$WORK/$1.domids" | tr '\n' '|')
     [ -n "${numbers%|}" ] || { echo 0; return; }
-    xl dmesg | grep -cE "d(${numbers%|})v[0-9]+ Triple fault"
+    echo $(($(xl dmesg | grep -cE "d(${numbers%|})v[0-9]+ Triple fault") + $(impossible_flags "$1")))
 }
+# A guest's kernel that panics with flags that no processor has (bits from 22 up are zero) was given
+# them by the emulator.
+impossible_flags() { cat "$(console "$1")"* 2>/dev/null | grep -acE 'RSP: .* EFLAGS: (0[1-9a-f]|[1-9a-f]|00[4-9a-f])'; }
 faults_seen() { cat "$WORK/$1.faults" 2>/dev/null || echo 0; }
 
 guest_saw() {

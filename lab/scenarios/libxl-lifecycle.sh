@@ -1,6 +1,6 @@
 # title: libxl starts, asks, reboots and ends halcyon as device model of PV and PVH guests; xentop shows the qdisk
 # stacks: xen-4.17 xen-4.20
-# set: quick
+# set: full
 # timeout: 400
 # needs: file lab/dom0/ways.sh
 
