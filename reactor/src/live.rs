@@ -54,8 +54,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             entries: 64,
-            // Six disks with 32 requests each, and a quarter for everything else.
-            completions: 256,
+            // Three disks with 32 requests each, and a quarter for everything else. Twice as many cost
+            // every process a page more.
+            completions: 128,
             files: 64,
         }
     }
