@@ -24,8 +24,10 @@ slow_disk() {
 place_of() { local dev inode; read -r dev inode <<<"$(stat -c '%d %i' "$1")"; printf '%02x:%02x:%d' $((dev >> 8)) $((dev & 255)) "$inode"; }
 locked() { [[ $(</proc/locks) =~ OFDLCK[^$'\n']*" $1 " ]]; }
 unlocked() { ! locked "$1"; }
-# How many writes a disk has ended; the guest's next ones then have just begun.
+# How many writes a disk has ended, and whether any are under way: after the former has grown, the
+# guest's next ones have just begun when the latter holds.
 written() { local -a fields; read -ra fields <"/sys/block/${1#/dev/}/stat"; echo "${fields[4]}"; }
+writes_under_way() { local reads writes; read -r reads writes <"/sys/block/${1#/dev/}/inflight"; [ "$writes" -gt 0 ]; }
 wrote_more() { [ "$(written "$1")" -gt "$2" ]; }
 # In few requests, for each takes its time.
 sum_of() { dd if="$1" bs=8M iflag=direct 2>/dev/null | sha256sum; }
@@ -57,6 +59,7 @@ for way in $WAYS; do
     victim=$(serving "$name")
     [ "$way" = qdisk ] || lines=$(wc -l <"$RESULTS/host.log")
     wait_until 30 wrote_more "$disk" "$(written "$disk")"
+    wait_until 5 writes_under_way "$disk"
     kill -KILL "$victim"
     wait_until 5 test ! -e "/proc/$victim/exe"
     expect "$way: the image's lock outlives the process, for writes are under way" locked "$place"
