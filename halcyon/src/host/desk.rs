@@ -252,24 +252,8 @@ mod tests {
     use super::*;
     use std::time::{Duration, Instant};
 
-    use crate::cli::args::KindArg;
+    use super::super::permit::examples::{question, stands};
     use crate::demo::scratch::Scratch;
-
-    fn question(read_only: bool, params: &str) -> Question {
-        Question {
-            domid: DomId(7),
-            kind: KindArg::Vbd3,
-            devid: 51712,
-            read_only,
-            params: params.into(),
-        }
-    }
-
-    fn stands(params: &str, mode: &str) -> Vec<Result<Reply, StoreError>> {
-        [params, mode]
-            .map(|text| Ok(Reply::Value(text.into())))
-            .to_vec()
-    }
 
     fn happened(waiter: &Waiter) -> Vec<Source> {
         let mut happened = Vec::new();

@@ -40,16 +40,15 @@ pub(super) fn permitted(
     ImageSpec::parse(question.params.as_bytes()).map_err(|_| "its params name no image")
 }
 
+/// A question, and what stands in xenstore: for the tests of whoever is asked.
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
+pub(super) mod examples {
     use abi::DomId;
 
     use super::*;
     use crate::cli::args::KindArg;
 
-    fn question(read_only: bool, params: &str) -> Question {
+    pub(in crate::host) fn question(read_only: bool, params: &str) -> Question {
         Question {
             domid: DomId(7),
             kind: KindArg::Vbd3,
@@ -59,11 +58,19 @@ mod tests {
         }
     }
 
-    fn stands(params: &str, mode: &str) -> Vec<Result<Reply, StoreError>> {
+    pub(in crate::host) fn stands(params: &str, mode: &str) -> Vec<Result<Reply, StoreError>> {
         [params, mode]
             .map(|text| Ok(Reply::Value(text.into())))
             .to_vec()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::examples::{question, stands};
+    use super::*;
 
     #[test]
     fn a_process_gets_what_xenstore_gives_its_guest() {

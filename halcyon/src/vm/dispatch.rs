@@ -205,9 +205,10 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         Ok(())
     }
 
-    /// No device can be missed any more, and each that was there has published InitWait, or why
-    /// it is not served: some frontends look at its state once and give up (GRUB's).
-    pub(super) fn serving(&mut self) {
+    /// Says that the guest is served, once no device can be missed any more and each that was there
+    /// has published InitWait, or why it is not served: some frontends look at its state once and
+    /// give up (GRUB's).
+    pub(super) fn serve_if_ready(&mut self) {
         self.is_starting &= self.phase == Phase::Serving;
         if !self.is_starting {
             return;

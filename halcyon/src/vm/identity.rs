@@ -7,7 +7,7 @@
 use abi::DomId;
 use evtchn::EventChannels;
 use reactor::{Reactor, Sleep};
-use xenstore::{Batch, Event, Path, Reply, Step};
+use xenstore::{Batch, Event, Path, Reply, Step, StoreError};
 
 use super::streams::Heard;
 use super::{Connection, Ended};
@@ -53,6 +53,7 @@ pub fn ask(
         Answer::Missing => Err(Failure::failed(format!(
             "no domain {domid} on this host: `halcyon sim list` or your toolstack shows them"
         ))),
+        Answer::Refused(error) => Err(error).doing(what),
         Answer::Stopped => Err(Failure::new(
             Exit::Ok,
             format!("domain {domid}: told to stop before it was served"),
@@ -60,9 +61,12 @@ pub fn ask(
     }
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Value(Vec<u8>),
     Missing,
+    /// Nothing is known of the domain: another one may read the node, say.
+    Refused(StoreError),
     /// Somebody was faster.
     Stopped,
 }
@@ -84,11 +88,16 @@ fn answer(
             }
         }
         if let Some(Event::Replies { replies, .. }) = store.next_event() {
-            return Ok(match replies.into_iter().next() {
-                Some(Ok(Reply::Value(value))) => Answer::Value(value),
-                _ => Answer::Missing,
-            });
+            return Ok(understood(replies.into_iter().next()));
         }
+    }
+}
+
+fn understood(reply: Option<Result<Reply, StoreError>>) -> Answer {
+    match reply {
+        Some(Ok(Reply::Value(value))) => Answer::Value(value),
+        Some(Err(error)) if error != StoreError::NotFound => Answer::Refused(error),
+        _ => Answer::Missing,
     }
 }
 
@@ -177,6 +186,13 @@ mod tests {
             failure.to_string(),
             "domain 7: told to stop before it was served"
         );
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_read_is_not_taken_for_one_that_is_missing() {
+        assert_eq!(understood(Some(Err(StoreError::NotFound))), Answer::Missing);
+        let forbidden = StoreError::Denied;
+        assert_eq!(understood(Some(Err(forbidden))), Answer::Refused(forbidden));
     }
 
     #[test]

@@ -251,7 +251,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         self.device_turns(reactor);
         // A device may have had its answer within its own call: a closed connection, say.
         self.store_events(reactor)?;
-        self.serving();
+        self.serve_if_ready();
         self.streams.send(reactor, &mut self.store);
         self.cool_down(reactor);
         self.count(reactor);
