@@ -36,7 +36,7 @@ pub struct Outcome {
     pub skipped: Vec<String>,
     /// Measurements.
     pub notes: Vec<String>,
-    /// Guests repeated after a triple fault of the emulator.
+    /// Guests repeated after a fault of the emulator: a triple fault, or flags that no processor has.
     pub faults: usize,
     /// How long it took.
     pub took: Duration,
@@ -135,7 +135,7 @@ impl fmt::Display for Outcome {
         if self.faults > 0 {
             write!(
                 out,
-                "\n          {} guests repeated after a triple fault of the emulator",
+                "\n          {} guests repeated after a fault of the emulator",
                 self.faults
             )?;
         }
@@ -187,7 +187,7 @@ fn counts(outcomes: &[&Outcome]) -> String {
         text += &format!(", {died} died");
     }
     if faults > 0 {
-        text += &format!("; {faults} triple faults of the emulator, those guests were repeated");
+        text += &format!("; {faults} faults of the emulator, those guests were repeated");
     }
     text
 }
@@ -257,11 +257,11 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_counts_by_stack_and_shows_triple_faults() {
+    fn the_summary_counts_by_stack_and_shows_faults_of_the_emulator() {
         let other = Outcome::not_run("xen-4.20", "one", "not meant for this stack");
         let text = summary(&[judged("faulted r1\nok a\n", Ended::With(0)), other]);
         assert!(
-            text.starts_with("xen-4.17: 1 passed, 0 failed, 0 skipped; 1 triple faults"),
+            text.starts_with("xen-4.17: 1 passed, 0 failed, 0 skipped; 1 faults of the emulator"),
             "{text}"
         );
         assert!(
