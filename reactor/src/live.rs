@@ -36,7 +36,7 @@ use crate::{Completion, Nanos, Reactor, Sleep, Slot, Submission, Token};
 pub use self::error::Error;
 
 /// How large the tables of a [`Uring`] are. All are private memory or memory of the kernel, once
-/// per process: the defaults cost 12 KiB of rings and 12 KiB of tables.
+/// per process: the defaults cost 8 KiB of rings and 12 KiB of tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Entries of the submission queue, a power of two. When more are submitted between two waits,
