@@ -1,4 +1,4 @@
-//! What outlives a domain: its VM's state directory, and what its backend said in xenstore.
+//! What outlives a domain: the state directory of its VM.
 //!
 //! Invariant: a state directory goes only when no process claims it any more, and stays if one of
 //! its processes failed: then its logs say why.
@@ -9,18 +9,10 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use abi::DomId;
 use disk::lock::{self, LockError, Mode};
-use sim::toolstack::disk::KINDS;
-use sim::toolstack::wait;
-use xenstore::blocking::Store;
-use xenstore::{Batch, Step};
 
 use crate::error::{Doing as _, Failure};
 use crate::stats;
-
-/// Where backends leave what went wrong with their devices (`xenbus_dev_error`).
-const ERRORS: &str = "/local/domain/0/error";
 
 /// What a VM process says, in the VM's state directory.
 pub const LOG: &str = "vm.log";
@@ -96,35 +88,6 @@ fn claims(dir: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(claims)
-}
-
-/// Removes what backends said of a domain's devices, and the directories that are empty then.
-pub fn remove_errors(store: &mut Store, domid: DomId) -> Result<(), Failure> {
-    let what = || format!("remove the errors of domain {domid}");
-    let backend = format!("{ERRORS}/backend");
-    if store.list(&backend).doing(what)?.is_none() {
-        return Ok(());
-    }
-    let kinds = KINDS.map(|kind| format!("{backend}/{kind}"));
-    let of_domain = kinds.iter().map(|kind| format!("{kind}/{domid}")).collect();
-    remove(store, of_domain).doing(what)?;
-    for dir in kinds.into_iter().chain([backend, ERRORS.to_owned()]) {
-        if store
-            .list(&dir)
-            .doing(what)?
-            .is_some_and(|names| names.is_empty())
-        {
-            remove(store, vec![dir]).doing(what)?;
-        }
-    }
-    Ok(())
-}
-
-fn remove(store: &mut Store, paths: Vec<String>) -> Result<(), wait::Error> {
-    let steps = paths
-        .into_iter()
-        .map(|path| xenstore::Path::new(path).map(Step::Remove));
-    wait::clear(store, Batch::new(steps.collect::<Result<_, _>>()?))
 }
 
 #[cfg(test)]

@@ -102,8 +102,7 @@ impl Host {
             self.control.destroy(DomId(domain.domid)).doing(what)?;
         }
         let nodes = nodes(domain).remove(returns).doing(what)?;
-        wait::clear(&mut self.store, nodes).doing(what)?;
-        leftovers::remove_errors(&mut self.store, DomId(domain.domid))
+        wait::clear(&mut self.store, nodes).doing(what)
     }
 
     /// Destroys a guest for good: nothing is left of it, unless its process failed.

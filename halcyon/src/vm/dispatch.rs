@@ -191,7 +191,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
                 }
                 Err(error) => self.ask_again(question, error),
             },
-            Question::Aside => {}
+            Question::Aside | Question::Farewell => {}
             Question::Alive => match answers::is_alive(replies) {
                 Ok(is_alive) => {
                     self.unanswered = 0;
@@ -238,7 +238,10 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         }
         if self.unanswered < answers::TRIES_MAX {
             match question {
-                Question::Watches | Question::Announcement | Question::Aside => {}
+                Question::Watches
+                | Question::Announcement
+                | Question::Aside
+                | Question::Farewell => {}
                 Question::Listing(kind) => self.list(kind),
                 Question::Unserved(kind) => self.list_unserved(kind),
                 Question::Alive => self.ask_whether_alive(),
@@ -304,7 +307,7 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             tracing::info!("domain {} is gone", self.guest.domid);
             self.end_all(reactor, Device::vanished);
             let reasons = self.tree.remove_reasons(self.platform.domid);
-            self.ask(reasons, Question::Aside);
+            self.ask(reasons, Question::Farewell);
         }
     }
 

@@ -177,6 +177,8 @@ enum Question {
     Unserved(usize),
     /// Nothing: what becomes of it changes nothing.
     Aside,
+    /// What was ours of a guest that is gone; the process does not end before it is removed.
+    Farewell,
     Alive,
 }
 
@@ -307,7 +309,11 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     }
 
     fn is_done(&self) -> bool {
-        self.phase == Phase::Closing && self.devices.is_empty() && self.images.pending() == 0
+        let mut questions = self.questions.iter();
+        self.phase == Phase::Closing
+            && self.devices.is_empty()
+            && self.images.pending() == 0
+            && !questions.any(|(_, question)| *question == Question::Farewell)
     }
 
     /// Gives back what only a busy process needs, where it is time for that.

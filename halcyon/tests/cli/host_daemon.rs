@@ -130,6 +130,23 @@ fn a_refused_image_is_reported_and_the_other_disk_goes_on() {
 }
 
 #[test]
+fn why_a_disk_was_refused_does_not_outlive_the_guest() {
+    let host = Host::start();
+    let daemon = daemon(&host, "host.log");
+    let guest = guest(&host, "g", "a");
+    guest.has_run();
+    let missing = host.dir.path().join("none");
+    let refused = host.said(&["sim", "attach", "g", missing.to_str().unwrap()]);
+    assert_eq!(refused.code, 1);
+    assert_eq!(host.said(&["sim", "detach", "g", "xvda"]), done());
+    assert_eq!(host.said(&["sim", "destroy", "g"]), done());
+    daemon.has_logged("ended with exit code 0");
+    let mut tool = simctl::Host::connect(&host.dir.path().join("sim")).unwrap();
+    let reasons = tool.store.list("/local/domain/0/error/backend/vbd3");
+    assert_eq!(reasons.unwrap(), Some(Vec::new()));
+}
+
+#[test]
 fn a_killed_process_is_one_error_line_and_its_disk_is_served_again_when_attached_again() {
     let host = Host::start();
     let daemon = daemon(&host, "host.log");
