@@ -78,7 +78,8 @@ note "in $SECONDS_IDLE s: $slept sleeps, $forced preemptions; the guest sent $ki
 woken() { grep -c "^$1" "$RESULTS/causes"; }
 expect_equal "every sleep ended with a waking that was recorded" "$slept" "$(wc -l <"$RESULTS/causes")"
 expect_equal "each has a known cause" 0 "$(woken unknown)"
-expect_equal "each event of the guest is one that halcyon stats counts" "$kicks" "$(woken 'event of the guest')"
+# An event that comes while it is awake wakes nobody.
+expect "events woke it no more often than halcyon stats counts them" test "$(woken 'event of the guest')" -le "$kicks"
 expect "disk operations woke it no more often than there were requests" test "$(woken 'disk operation')" -le $((reads + writes + flushes))
 expect "so did helpers and deadlines" test "$(woken 'answer of a helper\|helper\|deadline')" -le $((2 * (reads + writes + flushes)))
 expect_equal "one task when all is done" 1 "$(wait_until 10 eval '[ "$(tasks '"$pid"')" = 1 ]'; tasks "$pid")"
