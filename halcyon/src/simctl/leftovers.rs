@@ -92,6 +92,8 @@ fn claims(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use abi::DomId;
+
     use super::*;
     use crate::cli::args::KindArg;
     use crate::demo::scratch::Scratch;
