@@ -306,12 +306,11 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             self.is_gone = true;
             tracing::info!("domain {} is gone", self.guest.domid);
             self.end_all(reactor, Device::vanished);
-            let reasons = self.tree.remove_reasons(self.platform.domid);
-            self.ask(reasons, Question::Farewell);
         }
     }
 
-    /// Ends every device, one way or the other.
+    /// Ends every device, one way or the other. The toolstack may end us before it ends the guest:
+    /// libxl does so with a device model.
     pub(super) fn end_all(
         &mut self,
         reactor: &mut R,
@@ -323,6 +322,8 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
                 end(device, cx);
             });
         }
+        let reasons = self.tree.remove_reasons(self.platform.domid);
+        self.ask(reasons, Question::Farewell);
     }
 
     /// Calls into a device, if it is still there.

@@ -177,7 +177,7 @@ enum Question {
     Unserved(usize),
     /// Nothing: what becomes of it changes nothing.
     Aside,
-    /// What was ours of a guest that is gone; the process does not end before it is removed.
+    /// Nothing either, but the process does not end before it is answered.
     Farewell,
     Alive,
 }

@@ -80,8 +80,8 @@ impl Tree {
         Path::home(self.domid).join("vm").ok()
     }
 
-    /// The steps that remove what reasons for refusals leave of a guest that is gone: each takes its
-    /// own node back, and nobody the directory that they stood in.
+    /// The steps that remove what reasons for refusals leave: each takes its own node back, and
+    /// nobody the directory that they stood in, which is ours as the devices are.
     pub fn remove_reasons(&self, own: DomId) -> Vec<Step> {
         let reasons = |(kind, _): &(KindArg, Path)| {
             let name = format!("error/backend/{}/{}", kind.name(), self.domid);

@@ -192,6 +192,18 @@ fn a_device_model_says_that_it_runs_when_no_disk_is_in_initialising_any_more() {
 }
 
 #[test]
+fn why_a_disk_was_refused_goes_with_the_device_model() {
+    let mut dm = Started::new();
+    let mut libxl = dm.store();
+    run(&mut libxl, dm.disk("/none").attach().unwrap()).unwrap();
+    let mut reasons = || libxl.list("/local/domain/0/error/backend/qdisk").unwrap();
+    until(|| reasons().is_some());
+    dm.vm.signal("HUP");
+    assert_eq!(dm.vm.ended(), 0, "{}", dm.vm.logged());
+    assert_eq!(reasons(), Some(Vec::new()));
+}
+
+#[test]
 fn libxenstat_finds_the_counters_of_a_disk_and_the_way_back_to_its_node() {
     let mut dm = Started::new();
     let image = dm.host.dir.file("a", 1 << 20);
