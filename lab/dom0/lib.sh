@@ -217,8 +217,9 @@ guest_saw() {
             # A guest that has ended will say no more; one that reboots is away for a moment.
             if gone "$name" 2>/dev/null; then away=$((away + 1)); else away=0; fi
             if [ $SECONDS -ge $end ] || [ $away -ge 4 ]; then
-                shows "$name" "$pattern" 2>/dev/null
-                return
+                shows "$name" "$pattern" 2>/dev/null && return
+                note "$name said last: $(guest_line "$name" .)"
+                return 1
             fi
         done
         return 0

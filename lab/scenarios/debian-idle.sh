@@ -15,14 +15,14 @@ WAKING=$TRACING/events/sched/sched_waking
 trace_start() {
     echo 16384 >$TRACING/buffer_size_kb
     echo 'comm ~ "halcyon*"' >$WAKING/filter
-    echo stacktrace >$WAKING/trigger
+    echo 'stacktrace if comm ~ "halcyon*"' >$WAKING/trigger
     echo >$TRACING/trace
     echo 1 >$WAKING/enable
 }
 trace_stop() {
     echo 0 >$WAKING/enable
     cat $TRACING/trace >"$RESULTS/trace"
-    echo '!stacktrace' >$WAKING/trigger
+    echo '!stacktrace if comm ~ "halcyon*"' >$WAKING/trigger
     echo 0 >$WAKING/filter
 }
 
