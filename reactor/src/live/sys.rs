@@ -33,13 +33,19 @@ pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Whether the file lives in memory alone (tmpfs, memfd), where RWF_NOWAIT is refused but nothing
-/// waits for a disk either.
+/// waits for a disk either. The node of a device lies on such a file system too (devtmpfs), and says
+/// nothing about the device.
 pub(super) fn is_memory_backed(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the pointer is to a stat of ours.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: zeroed is a valid stat, and the call succeeded.
+    let is_file = unsafe { stat.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFREG;
     let mut stat = MaybeUninit::<libc::statfs>::zeroed();
     // SAFETY: the pointer is to a statfs of ours.
     check(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
     // SAFETY: zeroed is a valid statfs, and the call succeeded.
-    Ok(unsafe { stat.assume_init() }.f_type == libc::TMPFS_MAGIC)
+    Ok(is_file && unsafe { stat.assume_init() }.f_type == libc::TMPFS_MAGIC)
 }
 
 /// Releases the open-file-description locks of `fd`, at once and for all its duplicates.

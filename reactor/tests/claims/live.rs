@@ -136,6 +136,20 @@ fn reopened(file: &File) -> File {
     File::options().read(true).write(true).open(path).unwrap()
 }
 
+/// The node lies on a file system in memory; what it stands for may be the slowest of disks.
+#[test]
+fn a_device_is_not_read_from_the_reactors_own_thread() {
+    let mut uring = uring();
+    let pool = pool(1);
+    let device = uring
+        .add_image(File::open("/dev/zero").unwrap().into())
+        .unwrap();
+    let before = uring.counters().inline_calls;
+    submit(&mut uring, device, Verb::ReadAt, pool.lease(), 0);
+    assert_eq!(result(&collect(&mut uring, 1)[0]), Ok(BLOCK_BYTES));
+    assert_eq!(uring.counters().inline_calls, before);
+}
+
 #[test]
 fn the_lock_of_a_closed_image_is_gone_when_close_returns() {
     let (mut uring, pool, image) = (uring(), pool(8), direct_image());
