@@ -218,7 +218,7 @@ guest_saw() {
             if gone "$name" 2>/dev/null; then away=$((away + 1)); else away=0; fi
             if [ $SECONDS -ge $end ] || [ $away -ge 4 ]; then
                 shows "$name" "$pattern" 2>/dev/null && return
-                note "$name said last: $(guest_line "$name" .)"
+                echo "it said last: $(guest_line "$name" .)"
                 return 1
             fi
         done
