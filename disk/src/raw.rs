@@ -21,8 +21,8 @@ use crate::{Disk, DiskError, Done, Geometry, Op, OpKind, Submitted};
 /// storage that keeps coming back short must not keep a guest waiting for ever.
 pub const CONTINUATIONS_MAX: u16 = 1024;
 
-/// Operations for which bookkeeping is set aside at the start: twice a single-page ring.
-const FLIGHTS: usize = 64;
+/// Operations for which bookkeeping is set aside at the start: a single-page ring.
+const FLIGHTS: usize = 32;
 
 /// The engine for raw files and block devices. Layer 0 of its owner; a completion's tag is the
 /// operation's id.

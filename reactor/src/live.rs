@@ -36,7 +36,7 @@ use crate::{Completion, Nanos, Reactor, Sleep, Slot, Submission, Token};
 pub use self::error::Error;
 
 /// How large the tables of a [`Uring`] are. All are private memory or memory of the kernel, once
-/// per process: the defaults cost 8 KiB of rings and 12 KiB of tables.
+/// per process: the defaults cost 8 KiB of rings and 5 KiB of tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Entries of the submission queue, a power of two. When more are submitted between two waits,
@@ -109,8 +109,9 @@ pub struct Uring {
     counters: Counters,
 }
 
-/// How many operations a table has room for at first: two disks at full depth.
-const OPERATIONS: usize = 64;
+/// How many operations a table has room for at first: a disk at full depth, and one for each stream.
+/// Twice as many cost every process a page.
+pub const OPERATIONS: usize = 40;
 
 impl Uring {
     /// Makes the ring. Fails with one line for the operator where the kernel is older than 6.1,
@@ -183,7 +184,7 @@ impl Uring {
 
     fn add(&mut self, fd: OwnedFd, kind: Kind) -> Result<Slot, Error> {
         let Some(index) = self.files.vacant() else {
-            let files = self.files.len();
+            let files = self.files.room();
             return Err(Error::TableFull { files });
         };
         self.ring

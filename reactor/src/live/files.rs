@@ -40,40 +40,55 @@ pub(super) struct File {
     pub(super) closing: bool,
 }
 
+/// An index of the table, once it was used.
+#[derive(Debug, Default)]
+struct Place {
+    file: Option<File>,
+    generation: u16,
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Files {
-    files: Vec<Option<File>>,
-    generations: Vec<u16>,
+    /// As many as were ever open at once: most processes open a few of the files they may.
+    places: Vec<Place>,
+    room: usize,
 }
 
 impl Files {
     /// Room for `count` files, at most 65,536.
     pub(super) fn new(count: usize) -> Self {
-        let files = std::iter::repeat_with(|| None).take(count).collect();
         Self {
-            files,
-            generations: vec![0; count],
+            places: Vec::new(),
+            room: count,
         }
     }
 
     /// The index that the next file gets.
     pub(super) fn vacant(&self) -> Option<u32> {
-        u32::try_from(self.files.iter().position(Option::is_none)?).ok()
+        let mut places = self.places.iter();
+        let index = places
+            .position(|place| place.file.is_none())
+            .unwrap_or(self.places.len());
+        u32::try_from(index).ok().filter(|_| index < self.room)
     }
 
-    /// Puts `file` at a vacant index.
+    /// Puts `file` at the index that [`Files::vacant`] gave.
     pub(super) fn insert(&mut self, index: u32, file: File) -> Slot {
-        self.files[index as usize] = Some(file);
-        Slot(u32::from(self.generations[index as usize]) << 16 | index)
+        if index as usize == self.places.len() {
+            self.places.push(Place::default());
+        }
+        let place = &mut self.places[index as usize];
+        place.file = Some(file);
+        place.slot(index)
     }
 
     /// The index of a file that is open.
     pub(super) fn index(&self, slot: Slot) -> Option<u32> {
-        let (index, generation) = (slot.0 & 0xffff, slot.0 >> 16);
-        let known = u32::from(*self.generations.get(index as usize)?) == generation;
-        let open = self.get(index).is_some_and(|file| !file.closing);
-        (known && open).then_some(index)
+        let index = slot.0 & 0xffff;
+        let place = self.places.get(index as usize)?;
+        let is_open = place.file.as_ref().is_some_and(|file| !file.closing);
+        (is_open && place.slot(index) == slot).then_some(index)
     }
 
     /// Counts an operation on the file that `slot` names: `EBADF` when it is not open, `EINVAL`
@@ -106,33 +121,39 @@ impl Files {
     }
 
     /// How many files there is room for.
-    pub(super) fn len(&self) -> usize {
-        self.files.len()
+    pub(super) fn room(&self) -> usize {
+        self.room
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&File> {
-        self.files.get(index as usize)?.as_ref()
+        self.places.get(index as usize)?.file.as_ref()
     }
 
     fn get_mut(&mut self, index: u32) -> Option<&mut File> {
-        self.files.get_mut(index as usize)?.as_mut()
+        self.places.get_mut(index as usize)?.file.as_mut()
     }
 
     /// Takes the file out; the slot that named it is stale from now on.
     pub(super) fn remove(&mut self, index: u32) -> Option<File> {
-        let file = self.files.get_mut(index as usize)?.take()?;
-        let generation = self.generations.get_mut(index as usize)?;
-        *generation = generation.wrapping_add(1);
+        let place = self.places.get_mut(index as usize)?;
+        let file = place.file.take()?;
+        place.generation = place.generation.wrapping_add(1);
         Some(file)
     }
 
     /// The slots of all files that are open.
     pub(super) fn open(&self) -> Vec<Slot> {
-        let slots = self
-            .generations
-            .iter()
-            .zip(0..)
-            .map(|(generation, index)| Slot(u32::from(*generation) << 16 | index));
-        slots.filter(|slot| self.index(*slot).is_some()).collect()
+        let slots = self.places.iter().zip(0..);
+        slots
+            .map(|(place, index)| place.slot(index))
+            .filter(|slot| self.index(*slot).is_some())
+            .collect()
+    }
+}
+
+impl Place {
+    /// The name of the file that is here at `index`, or that comes here next.
+    fn slot(&self, index: u32) -> Slot {
+        Slot(u32::from(self.generation) << 16 | index)
     }
 }

@@ -143,7 +143,7 @@ impl Uring {
 
     fn lane(&mut self) -> io::Result<&mut SlowLane> {
         if self.slow.is_none() {
-            self.slow = Some(SlowLane::new(self.files.len())?);
+            self.slow = Some(SlowLane::new(self.files.room())?);
         }
         self.slow
             .as_mut()
