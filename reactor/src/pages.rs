@@ -1,11 +1,11 @@
-//! Page-aligned memory that operations borrow: one arena, cut into equal leases.
+//! Memory that operations borrow: one arena of whole pages, cut into equal leases.
 //!
 //! Knows nothing of what travels in it, nor of who else (a kernel, a guest copy) writes to it; that
 //! is why every view is volatile. A lease that a kernel writes to stays valid because whoever
 //! started the write, the reactor, owns the lease until it has landed.
 //!
-//! UNSAFETY: this file maps the arena and hands out volatile views of it; all other code reaches
-//! the memory through those views.
+//! UNSAFETY: this file maps the arena, and maps it anew in its place, and hands out volatile views of
+//! it; all other code reaches the memory through those views.
 //!
 //! Invariant: a range of the arena belongs to at most one [`Lease`] at a time, and the mapping
 //! outlives every lease.
@@ -25,8 +25,8 @@ use vm_memory::VolatileSlice;
 /// back. Where pages are larger, the mapping itself is aligned better still.
 const PAGE_BYTES: usize = 4096;
 
-/// An anonymous mapping cut into equal, page-aligned leases; last returned, first lent, so that a
-/// quiet disk touches few pages. A clone is another handle on the same arena.
+/// An anonymous mapping cut into equal leases; last returned, first lent, so that a quiet disk touches
+/// few pages. A clone is another handle on the same arena.
 #[derive(Debug, Clone)]
 pub struct Pool {
     arena: Rc<Arena>,
@@ -42,6 +42,7 @@ pub struct Lease {
 #[derive(Debug)]
 struct Arena {
     mapping: MmapRaw,
+    count: usize,
     lease_bytes: usize,
     /// Indices of the leases at home; the next to lend is the last.
     free: RefCell<Vec<usize>>,
@@ -52,22 +53,27 @@ impl Pool {
     ///
     /// Fails with `InvalidInput` when either is zero or the product overflows, or as mmap does.
     pub fn new(count: usize, len_bytes: usize) -> io::Result<Self> {
-        let lease_bytes = len_bytes.checked_next_multiple_of(PAGE_BYTES);
-        let total_bytes = lease_bytes.and_then(|len| len.checked_mul(count));
-        let (Some(lease_bytes), Some(total_bytes @ 1..)) = (lease_bytes, total_bytes) else {
+        match len_bytes.checked_next_multiple_of(PAGE_BYTES) {
+            Some(lease_bytes) => Self::packed(count, lease_bytes),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// As [`Pool::new`], but with leases side by side, which may share a page: for streams, which do
+    /// not mind how memory is aligned.
+    pub fn packed(count: usize, lease_bytes: usize) -> io::Result<Self> {
+        let Some(total_bytes @ 1..) = lease_bytes.checked_mul(count) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let mapping = MmapRaw::from(MmapOptions::new().len(total_bytes).map_anon()?);
-        // One touched lease must not become a huge page of private memory. A kernel without
-        // transparent huge pages answers EINVAL, which is as good.
-        drop(mapping.advise(Advice::NoHugePage));
-        let free = RefCell::new((0..count).rev().collect());
+        let arena = Arena {
+            mapping: MmapRaw::from(MmapOptions::new().len(total_bytes).map_anon()?),
+            count,
+            lease_bytes,
+            free: RefCell::new((0..count).rev().collect()),
+        };
+        arena.use_small_pages();
         Ok(Self {
-            arena: Rc::new(Arena {
-                mapping,
-                lease_bytes,
-                free,
-            }),
+            arena: Rc::new(arena),
         })
     }
 
@@ -90,12 +96,15 @@ impl Pool {
         self.arena.view(0, self.arena.mapping.len())
     }
 
-    /// Gives the pages of all free leases back to the system. Their contents read as zeros
-    /// afterwards; leases that are lent keep theirs.
+    /// Gives the pages of all free leases back to the system, and with the last lease their page
+    /// tables. Their contents read as zeros afterwards; leases that are lent keep theirs.
     pub fn cool(&self) {
         let mut free = self.arena.free.borrow_mut();
         // Lowest index last, so that what is lent next stays together at the start.
         free.sort_unstable_by(|a, b| b.cmp(a));
+        if free.len() == self.arena.count {
+            return self.arena.renew();
+        }
         for run in free.chunk_by(|above, below| *above == below + 1) {
             if let (Some(first), len) = (run.last(), run.len()) {
                 self.arena.forget(*first, len);
@@ -133,17 +142,46 @@ impl Arena {
         unsafe { VolatileSlice::new(start, len_bytes) }
     }
 
-    /// Drops the pages of `count` leases from `first` on.
+    /// Drops the pages that lie within `count` leases from `first` on.
     fn forget(&self, first: usize, count: usize) {
-        let (offset, len_bytes) = (first * self.lease_bytes, count * self.lease_bytes);
-        // SAFETY: the range is whole free leases, whose contents nobody may rely on; the memory
+        let start = (first * self.lease_bytes).next_multiple_of(PAGE_BYTES);
+        let len_bytes = ((first + count) * self.lease_bytes).saturating_sub(start);
+        let len_bytes = len_bytes - len_bytes % PAGE_BYTES;
+        // SAFETY: the range is within free leases, whose contents nobody may rely on; the memory
         // stays mapped, as zeros.
         let advised = unsafe {
             self.mapping
-                .unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len_bytes)
+                .unchecked_advise_range(UncheckedAdvice::DontNeed, start, len_bytes)
         };
         // It is advice: a kernel that does not take it (locked memory) leaves us as we were.
         drop(advised);
+    }
+
+    /// Maps the arena anew in its place, which drops its pages as advice would, and their page tables
+    /// besides: 4 KiB for each 2 MiB that a disk at rest would go on to hold.
+    ///
+    /// # Panics
+    /// When memory that was given back in this call is not to be had again, which takes a system that
+    /// refuses to overcommit and has promised all it has.
+    fn renew(&self) {
+        let (start, len_bytes) = (self.mapping.as_mut_ptr().cast(), self.mapping.len());
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        // SAFETY: the range is our own mapping and no more, all of it free leases, whose contents
+        // nobody may rely on; views of it are views of zeros from now on.
+        let got = unsafe { libc::mmap(start, len_bytes, protection, flags, -1, 0) };
+        assert!(
+            got == start,
+            "mapping {len_bytes} bytes anew: {}",
+            io::Error::last_os_error()
+        );
+        self.use_small_pages();
+    }
+
+    /// One touched lease must not become a huge page of private memory. A kernel without transparent
+    /// huge pages answers EINVAL, which is as good.
+    fn use_small_pages(&self) {
+        drop(self.mapping.advise(Advice::NoHugePage));
     }
 }
 
@@ -210,6 +248,44 @@ mod tests {
             .collect();
         assert_eq!(first_bytes, [0, 0, 7, 0]);
         assert_eq!(kept.arena_offset(), 16384);
+    }
+
+    #[test]
+    fn cooling_with_every_lease_at_home_leaves_zeros_that_can_be_written() {
+        let pool = pool();
+        let lease = pool.lease().unwrap();
+        lease.slice().write_obj(7_u8, 0).unwrap();
+        drop(lease);
+        pool.cool();
+        let lease = pool.lease().unwrap();
+        assert_eq!(lease.slice().read_obj::<u8>(0).unwrap(), 0);
+        lease.slice().write_obj(8_u8, 0).unwrap();
+        assert_eq!(pool.arena().read_obj::<u8>(0).unwrap(), 8);
+    }
+
+    #[test]
+    fn packed_leases_lie_side_by_side() {
+        let pool = Pool::packed(4, 1024).unwrap();
+        let leases: Vec<Lease> = std::iter::from_fn(|| pool.lease()).collect();
+        let offsets: Vec<usize> = leases.iter().map(Lease::arena_offset).collect();
+        assert_eq!(offsets, [0, 1024, 2048, 3072]);
+        assert_eq!(pool.arena().len(), 4096);
+    }
+
+    #[test]
+    fn cooling_keeps_a_lent_lease_whose_page_others_share() {
+        let pool = Pool::packed(9, 1024).unwrap();
+        let leases: Vec<Lease> = std::iter::from_fn(|| pool.lease()).collect();
+        leases
+            .iter()
+            .for_each(|lease| lease.slice().write_obj(7_u8, 0).unwrap());
+        let kept = leases.into_iter().next().unwrap();
+        pool.cool();
+        let first_bytes: Vec<u8> = (0..9)
+            .map(|index| pool.arena().read_obj(index * 1024).unwrap())
+            .collect();
+        assert_eq!(first_bytes, [7, 7, 7, 7, 0, 0, 0, 0, 7]);
+        assert_eq!(kept.arena_offset(), 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! waits for it, so that none is left of a guest that was destroyed meanwhile.
 
 use abi::DomId;
-use reactor::live::{Config, Uring};
+use reactor::live::{Config, OPERATIONS, Uring};
 use reactor::{Reactor as _, Sleep};
 use xenstore::{Path, Step};
 
@@ -114,7 +114,7 @@ fn serve(
     monitors: &mut Monitors,
     asked: &mut Asked,
 ) -> Result<(), Ended> {
-    let mut completions = Vec::with_capacity(64);
+    let mut completions = Vec::with_capacity(OPERATIONS);
     let mut has_quit = false;
     loop {
         let sleep = match vm.turn(reactor, &mut completions)? {

@@ -11,7 +11,7 @@ use abi::DomId;
 use blkback::{Medium, Refusal};
 use disk::prepare::Prepared;
 use disk::raw::Raw;
-use reactor::live::{Config, Uring};
+use reactor::live::{Config, OPERATIONS, Uring};
 use reactor::{Completion, Outcome, Pool, Reactor, Sleep, Slot, Submission, Token, Verb};
 use xen::{Descriptors, Platform};
 
@@ -157,7 +157,7 @@ impl<I: Images<Uring>> Process<I> {
 
 /// Steps the process until it is done, sleeping whenever there is nothing to do.
 pub fn serve<I: Images<Uring>>(vm: &mut Vm<Uring, I>, reactor: &mut Uring) -> Result<(), Ended> {
-    let mut completions = Vec::with_capacity(64);
+    let mut completions = Vec::with_capacity(OPERATIONS);
     loop {
         let sleep = match vm.turn(reactor, &mut completions)? {
             Turn::Again => Sleep::No,
@@ -296,16 +296,21 @@ impl Images<Uring> for LiveImages {
         self.listen(reactor);
     }
 
-    fn complete(&mut self, reactor: &mut Uring, completion: Completion) {
+    fn complete(&mut self, _reactor: &mut Uring, completion: Completion) {
         if let Outcome::Io { lease, .. } = completion.outcome {
             drop(lease);
             self.listening = false;
-            self.listen(reactor);
+            // A page for a bell that seldom rings.
+            self.pool.cool();
         }
     }
 
     fn opened(&mut self, reactor: &mut Uring) -> Option<Opened> {
-        let (owner, found) = self.broker.answer()?;
+        let Some((owner, found)) = self.broker.answer() else {
+            // The bell may have rung for one answer of several.
+            self.listen(reactor);
+            return None;
+        };
         let medium = |found| match found {
             Found::Locked(prepared) => disk(reactor, owner, prepared).map(Medium::Disk),
             Found::Promised(geometry) => Ok(Medium::Promised(geometry)),

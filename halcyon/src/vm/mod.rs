@@ -320,7 +320,6 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
     fn cool_down(&mut self, reactor: &mut R) {
         let is_cool = self.devices.iter().all(|entry| entry.device.is_cool());
         if self.cooling.turn(reactor, is_cool) {
-            self.streams.cool();
             (self.cooled)();
         }
     }

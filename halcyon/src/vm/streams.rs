@@ -3,7 +3,7 @@
 //! It keeps one receive under way on each and at most one send; what the bytes say is for the
 //! event channels and the xenstore client to know.
 //!
-//! Invariant: at rest exactly the receives are under way, and their memory is untouched.
+//! Invariant: at rest exactly the receives are under way, and their memory is one page.
 
 use evtchn::EventChannels;
 use reactor::{Completion, Lease, Outcome, Pool, Reactor, Slot, Submission, Token, Verb};
@@ -15,7 +15,7 @@ use super::Ended;
 /// The owner number of everything in this file; devices have higher ones.
 pub const OWNER: u16 = 0;
 
-/// Bytes per receive or send; a lease is a page, but the copy to a slice lies on the stack.
+/// Bytes per receive or send: four share a page, and the copy to a slice lies on the stack.
 const CHUNK_BYTES: usize = 1024;
 
 const EVENTS: u32 = 0;
@@ -69,7 +69,7 @@ impl Streams {
     pub fn new(slots: Slots) -> std::io::Result<Self> {
         Ok(Self {
             slots,
-            pool: Pool::new(4, CHUNK_BYTES)?,
+            pool: Pool::packed(4, CHUNK_BYTES)?,
             sending: false,
         })
     }
@@ -145,11 +145,6 @@ impl Streams {
                 Ok(Heard::Stop(who(bytes)))
             }
         }
-    }
-
-    /// Gives back the memory that no receive under way has.
-    pub fn cool(&self) {
-        self.pool.cool();
     }
 
     /// Lets go of every stream.
