@@ -257,6 +257,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
         }
     }
 
+    /// Never part of a caller: room for a device on its way into the table would be part of every
+    /// frame that a busy process keeps its stack for.
+    #[inline(never)]
     fn appeared(&mut self, reactor: &mut R, kind: KindArg, devid: u32) {
         let id = DeviceId {
             kind: kind.name().to_owned(),
@@ -382,6 +385,9 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
 
     /// Drops the devices that are over. Where nodes were written meanwhile, or stood in place of
     /// those that were removed, there may be a new device, of which nobody will tell again.
+    ///
+    /// Never part of a caller, as [`Vm::appeared`].
+    #[inline(never)]
     fn forget_finished(&mut self) {
         while let Some(gone) = self.devices.take_finished() {
             let id = gone.device.id();
