@@ -32,8 +32,7 @@ pub(crate) fn backend(
     let request = Request::AttachBackend { domid: domid.0 };
     let (array, [queues, upcall, store, memory, table]) = attach(&connection, request)?;
     let memory = region(memory)?;
-    let table = map(&region(table)?)?;
-    let entries = Entries::new(table, layout::GRANTS, memory.frames());
+    let entries = entries(&region(table)?, &memory)?;
     let events = Events::new(connection.clone(), array, &region(queues)?, upcall, price)?;
     let grants = LiveGrants::new(connection, domid, memory, entries, price);
     Ok(Backend {
@@ -53,7 +52,7 @@ pub(crate) fn guest(
     let (array, [queues, upcall, store, memory]) = attach(&connection, request)?;
     let queues = region(queues)?;
     let memory = GuestMemory::map(region(memory)?).map_err(Error::os("mapping guest memory"))?;
-    let entries = Entries::new(map(&queues)?, layout::GRANTS, memory.frames());
+    let entries = entries(&queues, memory.region())?;
     let events = Events::new(connection, array, &queues, upcall, price)?;
     Ok(Guest {
         domid,
@@ -80,6 +79,8 @@ fn region(fd: OwnedFd) -> Result<Region, Error> {
     Region::from_fd(fd).map_err(Error::os("taking over shared memory"))
 }
 
-fn map(region: &Region) -> Result<crate::memory::Window, Error> {
-    region.map().map_err(Error::os("mapping shared memory"))
+/// The grant table of a guest with that memory.
+fn entries(shared: &Region, memory: &Region) -> Result<Entries, Error> {
+    let table = layout::map_grants(shared).map_err(Error::os("mapping shared memory"))?;
+    Ok(Entries::new(table, 0, memory.frames()))
 }

@@ -51,7 +51,7 @@ impl Events {
         price: Price,
     ) -> Result<Self, Error> {
         let opening = || Error::os("opening event queues");
-        let window = shared.map().map_err(opening())?;
+        let window = layout::map_events(shared).map_err(opening())?;
         Ok(Self {
             connection,
             me: Client(NonZeroU32::new(array).ok_or(Error::Confused)?),

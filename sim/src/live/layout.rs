@@ -16,16 +16,10 @@ use evtchn::fifo::{Consumer, PRIVATE_BYTES, Queues};
 use vm_memory::{VolatileMemory, VolatileSlice};
 
 use crate::grants;
-use crate::memory::Window;
-
-/// The grant table starts here.
-pub(super) const GRANTS: usize = 0;
-
-/// The list of peers: one word for each port.
-pub(super) const LINKS: usize = GRANTS + grants::LEN_BYTES;
+use crate::memory::{Region, Window};
 
 /// The event channel control block.
-const CONTROL: usize = LINKS + NR_CHANNELS * size_of::<u64>();
+const CONTROL: usize = 0;
 
 /// The event array.
 const ARRAY: usize = CONTROL + PAGE_SIZE;
@@ -34,11 +28,39 @@ const ARRAY_BYTES: usize = NR_CHANNELS * size_of::<u32>();
 /// What the hypervisor keeps to itself on Xen; here the senders share it.
 pub(super) const PRIVATE: usize = ARRAY + ARRAY_BYTES;
 
-/// Bytes of the whole.
-pub(super) const LEN_BYTES: usize = (PRIVATE + PRIVATE_BYTES).next_multiple_of(PAGE_SIZE);
+/// What a peer maps ends here: the queues that it links events into.
+const QUEUES_BYTES: usize = (PRIVATE + PRIVATE_BYTES).next_multiple_of(PAGE_SIZE);
 
-const _: () = assert!(LINKS.is_multiple_of(PAGE_SIZE) && CONTROL.is_multiple_of(PAGE_SIZE));
+/// The list of peers: one word for each port.
+const LINKS: usize = QUEUES_BYTES;
+
+/// What the owner maps for its events ends here.
+const EVENTS_BYTES: usize = LINKS + NR_CHANNELS * size_of::<u64>();
+
+/// The grant table starts here.
+pub(super) const GRANTS: usize = EVENTS_BYTES;
+
+/// Bytes of the whole.
+pub(super) const LEN_BYTES: usize = GRANTS + grants::LEN_BYTES;
+
+const _: () = assert!(LINKS.is_multiple_of(PAGE_SIZE) && GRANTS.is_multiple_of(PAGE_SIZE));
 const _: () = assert!(ARRAY.is_multiple_of(PAGE_SIZE) && PRIVATE.is_multiple_of(PAGE_SIZE));
+
+/// Maps what a peer needs to send events. Page tables are memory, too: a process that maps a part has
+/// fewer than one that maps the whole.
+pub(super) fn map_queues(shared: &Region) -> io::Result<Window> {
+    shared.map_part(CONTROL, QUEUES_BYTES)
+}
+
+/// Maps what the owner needs to send and take events.
+pub(super) fn map_events(shared: &Region) -> io::Result<Window> {
+    shared.map_part(CONTROL, EVENTS_BYTES)
+}
+
+/// Maps a guest's grant table alone.
+pub(super) fn map_grants(shared: &Region) -> io::Result<Window> {
+    shared.map_part(GRANTS, grants::LEN_BYTES)
+}
 
 /// A part of a client's shared memory.
 #[derive(Clone, Debug)]

@@ -105,7 +105,7 @@ impl Peers {
 
 impl Peer {
     fn new(array: u32, shared: OwnedFd, upcall: OwnedFd) -> io::Result<Self> {
-        let window = Region::from_fd(shared)?.map()?;
+        let window = layout::map_queues(&Region::from_fd(shared)?)?;
         Ok(Self {
             array,
             queues: layout::queues(&window)?,

@@ -78,9 +78,21 @@ impl Region {
 
     /// Maps all of it, for loads and stores.
     pub fn map(&self) -> io::Result<Window> {
-        let len = usize::try_from(self.len_bytes).map_err(io::Error::other)?;
+        self.map_part(
+            0,
+            usize::try_from(self.len_bytes).map_err(io::Error::other)?,
+        )
+    }
+
+    /// Maps `len` bytes from `offset` on, whole pages both, for loads and stores. A part that ends
+    /// beyond the end is refused.
+    pub fn map_part(&self, offset: usize, len: usize) -> io::Result<Window> {
+        let offset = offset as u64;
+        if offset.saturating_add(len as u64) > self.len_bytes {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         Ok(Window {
-            map: Arc::new(Map::new(&self.file, &[Run { offset: 0, len }], true)?),
+            map: Arc::new(Map::new(&self.file, &[Run { offset, len }], true)?),
         })
     }
 

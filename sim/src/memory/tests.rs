@@ -39,6 +39,18 @@ fn frames_beyond_the_end_are_refused() {
 }
 
 #[test]
+fn a_part_shows_the_same_bytes_and_ends_within_its_region() {
+    let region = Region::create(LEN_BYTES).unwrap();
+    let part = region.map_part(2 * PAGE_SIZE, PAGE_SIZE).unwrap();
+    part.slice().write_obj(7u64, 8).unwrap();
+    let whole = region.map().unwrap();
+    let seen: u64 = whole.slice().read_obj(2 * PAGE_SIZE + 8).unwrap();
+    assert_eq!((seen, part.slice().len()), (7, PAGE_SIZE));
+    let last = LEN_BYTES as usize - PAGE_SIZE;
+    assert!(region.map_part(last, 2 * PAGE_SIZE).is_err());
+}
+
+#[test]
 fn a_window_shows_its_frames_in_the_order_asked_for() {
     let memory = GuestMemory::create(LEN_BYTES).unwrap();
     memory.frame(Gfn(9)).unwrap().write_obj(9u64, 0).unwrap();
