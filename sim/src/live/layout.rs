@@ -18,6 +18,12 @@ use vm_memory::{VolatileMemory, VolatileSlice};
 use crate::grants;
 use crate::memory::{Region, Window};
 
+/// The grant table starts here.
+const GRANTS: usize = 0;
+
+/// What serves events starts here, and the places of its parts count from here.
+pub(super) const EVENTS: usize = GRANTS + grants::LEN_BYTES;
+
 /// The event channel control block.
 const CONTROL: usize = 0;
 
@@ -37,24 +43,21 @@ const LINKS: usize = QUEUES_BYTES;
 /// What the owner maps for its events ends here.
 const EVENTS_BYTES: usize = LINKS + NR_CHANNELS * size_of::<u64>();
 
-/// The grant table starts here.
-pub(super) const GRANTS: usize = EVENTS_BYTES;
-
 /// Bytes of the whole.
-pub(super) const LEN_BYTES: usize = GRANTS + grants::LEN_BYTES;
+pub(super) const LEN_BYTES: usize = EVENTS + EVENTS_BYTES;
 
-const _: () = assert!(LINKS.is_multiple_of(PAGE_SIZE) && GRANTS.is_multiple_of(PAGE_SIZE));
+const _: () = assert!(LINKS.is_multiple_of(PAGE_SIZE) && EVENTS.is_multiple_of(PAGE_SIZE));
 const _: () = assert!(ARRAY.is_multiple_of(PAGE_SIZE) && PRIVATE.is_multiple_of(PAGE_SIZE));
 
 /// Maps what a peer needs to send events. Page tables are memory, too: a process that maps a part has
 /// fewer than one that maps the whole.
 pub(super) fn map_queues(shared: &Region) -> io::Result<Window> {
-    shared.map_part(CONTROL, QUEUES_BYTES)
+    shared.map_part(EVENTS, QUEUES_BYTES)
 }
 
 /// Maps what the owner needs to send and take events.
 pub(super) fn map_events(shared: &Region) -> io::Result<Window> {
-    shared.map_part(CONTROL, EVENTS_BYTES)
+    shared.map_part(EVENTS, EVENTS_BYTES)
 }
 
 /// Maps a guest's grant table alone.

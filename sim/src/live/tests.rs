@@ -134,7 +134,7 @@ fn raw_backend(host: &LocalHost, domid: DomId) -> RawBackend {
 /// The word of `queues` that is the lock of the queue that new ports are in, as `evtchn` lays its
 /// private memory out: 16 words for the whole, then 16 for each queue, the lock first.
 fn lock_of<'a>(queues: &'a VolatileSlice<'_>) -> &'a AtomicU32 {
-    let at = layout::PRIVATE + 4 * (16 + 16 * PRIORITY_DEFAULT as usize);
+    let at = layout::EVENTS + layout::PRIVATE + 4 * (16 + 16 * PRIORITY_DEFAULT as usize);
     queues.get_atomic_ref(at).unwrap()
 }
 

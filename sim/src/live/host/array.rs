@@ -44,7 +44,7 @@ pub(super) struct Array {
     /// The arrays whose descriptors this one's client has been given, and the other way round.
     pub(super) neighbours: BTreeSet<u32>,
     region: Region,
-    window: Window,
+    grants: Window,
     consumer: Consumer<Part>,
     queues: Queues<Part>,
     links: Links,
@@ -58,15 +58,15 @@ pub(super) struct Array {
 impl Array {
     pub(super) fn create(owner: DomId, limit: usize) -> io::Result<Self> {
         let region = Region::create(layout::LEN_BYTES as u64)?;
-        let window = region.map()?;
+        let window = layout::map_events(&region)?;
         Ok(Self {
             owner,
             neighbours: BTreeSet::new(),
             consumer: layout::consumer(&window)?,
             queues: layout::queues(&window)?,
-            links: Links::new(window.clone()),
+            links: Links::new(window),
+            grants: layout::map_grants(&region)?,
             region,
-            window,
             upcall: Upcall::create()?,
             ports: vec![PortState::Closed],
             closed: Vec::new(),
@@ -74,9 +74,9 @@ impl Array {
         })
     }
 
-    /// The client's shared memory, which also holds a guest's grant table.
-    pub(super) fn window(&self) -> &Window {
-        &self.window
+    /// Where the client, if it is a guest, has its grant table.
+    pub(super) fn grants(&self) -> &Window {
+        &self.grants
     }
 
     /// What a peer needs to send to this client.

@@ -12,7 +12,6 @@ use xen::{Access, GrantStatus};
 
 use super::failure::Failure;
 use crate::grants::{Entries, Pins};
-use crate::live::layout;
 use crate::live::wire::{DomainInfo, NAME_MAX, NewDomain};
 use crate::memory::{Region, Window};
 
@@ -70,11 +69,11 @@ pub(super) fn judge(new: &NewDomain) -> Result<(), Failure> {
 }
 
 impl Domain {
-    /// A domain whose event array, number `array`, lies in `window`.
-    pub(super) fn create(new: NewDomain, array: u32, window: &Window) -> io::Result<Self> {
+    /// A domain with that event array and grant table.
+    pub(super) fn create(new: NewDomain, array: u32, grants: &Window) -> io::Result<Self> {
         let memory = Region::create(new.memory_bytes)?;
         Ok(Self {
-            entries: Entries::new(window.clone(), layout::GRANTS, memory.frames()),
+            entries: Entries::new(grants.clone(), 0, memory.frames()),
             new,
             memory,
             pins: Pins::default(),

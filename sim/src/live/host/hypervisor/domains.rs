@@ -22,8 +22,8 @@ impl Hypervisor {
             return Err(Failure::new(libc::ENOSPC, "no domain numbers left"));
         }
         let array = self.arrays.create(domid, GUEST_PORTS)?;
-        let window = self.arrays.get(array)?.window().clone();
-        match Domain::create(new, array, &window) {
+        let grants = self.arrays.get(array)?.grants().clone();
+        match Domain::create(new, array, &grants) {
             Ok(domain) => self.domains.insert(domid, domain),
             Err(error) => {
                 self.arrays.remove(array);
