@@ -4,8 +4,8 @@
 //! is why every view is volatile. A lease that a kernel writes to stays valid because whoever
 //! started the write, the reactor, owns the lease until it has landed.
 //!
-//! UNSAFETY: this file maps the arena, and maps it anew in its place, and hands out volatile views of
-//! it; all other code reaches the memory through those views.
+//! UNSAFETY: this file maps the arena and hands out volatile views of it; all other code reaches
+//! the memory through those views.
 //!
 //! Invariant: a range of the arena belongs to at most one [`Lease`] at a time, and the mapping
 //! outlives every lease.
@@ -42,7 +42,6 @@ pub struct Lease {
 #[derive(Debug)]
 struct Arena {
     mapping: MmapRaw,
-    count: usize,
     lease_bytes: usize,
     /// Indices of the leases at home; the next to lend is the last.
     free: RefCell<Vec<usize>>,
@@ -67,7 +66,6 @@ impl Pool {
         };
         let arena = Arena {
             mapping: MmapRaw::from(MmapOptions::new().len(total_bytes).map_anon()?),
-            count,
             lease_bytes,
             free: RefCell::new((0..count).rev().collect()),
         };
@@ -96,15 +94,12 @@ impl Pool {
         self.arena.view(0, self.arena.mapping.len())
     }
 
-    /// Gives the pages of all free leases back to the system, and with the last lease their page
-    /// tables. Their contents read as zeros afterwards; leases that are lent keep theirs.
+    /// Gives the pages of all free leases back to the system. Their contents read as zeros
+    /// afterwards; leases that are lent keep theirs.
     pub fn cool(&self) {
         let mut free = self.arena.free.borrow_mut();
         // Lowest index last, so that what is lent next stays together at the start.
         free.sort_unstable_by(|a, b| b.cmp(a));
-        if free.len() == self.arena.count {
-            return self.arena.renew();
-        }
         for run in free.chunk_by(|above, below| *above == below + 1) {
             if let (Some(first), len) = (run.last(), run.len()) {
                 self.arena.forget(*first, len);
@@ -155,27 +150,6 @@ impl Arena {
         };
         // It is advice: a kernel that does not take it (locked memory) leaves us as we were.
         drop(advised);
-    }
-
-    /// Maps the arena anew in its place, which drops its pages as advice would, and their page tables
-    /// besides: 4 KiB for each 2 MiB that a disk at rest would go on to hold.
-    ///
-    /// # Panics
-    /// When memory that was given back in this call is not to be had again, which takes a system that
-    /// refuses to overcommit and has promised all it has.
-    fn renew(&self) {
-        let (start, len_bytes) = (self.mapping.as_mut_ptr().cast(), self.mapping.len());
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-        // SAFETY: the range is our own mapping and no more, all of it free leases, whose contents
-        // nobody may rely on; views of it are views of zeros from now on.
-        let got = unsafe { libc::mmap(start, len_bytes, protection, flags, -1, 0) };
-        assert!(
-            got == start,
-            "mapping {len_bytes} bytes anew: {}",
-            io::Error::last_os_error()
-        );
-        self.use_small_pages();
     }
 
     /// One touched lease must not become a huge page of private memory. A kernel without transparent
