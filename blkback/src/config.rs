@@ -39,7 +39,8 @@ pub const LARGE_SECTORS: &str = "large-sectors";
 
 /// Nodes of the backend's directory that describe the device. The toolstack writes them once,
 /// before it asks for the device.
-pub const BACKEND_KEYS: [&str; 8] = [
+pub const BACKEND_KEYS: [&str; 9] = [
+    keys::STATE,
     keys::FRONTEND,
     keys::FRONTEND_ID,
     keys::PARAMS,

@@ -14,7 +14,7 @@ use xenstore::xenbus::{self, Action, Event};
 
 use crate::device::{Ask, Context, Device, LockBy, Sent};
 use crate::report::Refusal;
-use crate::store::{Look, Replies, readable};
+use crate::store::{Look, Nodes, Replies, readable};
 
 /// Attempts in a row at reading nodes that cannot be read. After the last, the next one waits until
 /// something changes: a store that is short of memory must not be asked for ever.
@@ -53,6 +53,12 @@ impl Device {
             return self.look_again(error);
         }
         self.unread = 0;
+        if !Nodes::is_written(replies) {
+            // Whoever writes on will be heard of as of something new.
+            self.finished = !self.dirty;
+            return;
+        }
+        tracing::info!("{}: appeared", self.id);
         let described = self.nodes.introduced(replies, self.id.domid);
         if let (Err(invalid), false) = (&described, self.nodes.knows_frontend()) {
             // Nobody will come to whom this could be said later.

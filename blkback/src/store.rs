@@ -102,6 +102,12 @@ impl Nodes {
         )
     }
 
+    /// Whether there is a device yet, by the answer to [`Nodes::introduce`]: a toolstack that does
+    /// not write it in one transaction makes the directory first, and the state comes last.
+    pub(crate) fn is_written(replies: &Replies) -> bool {
+        values(&BACKEND_KEYS, replies).get(keys::STATE).is_some()
+    }
+
     /// The answer to [`Nodes::introduce`]: learns the frontend's directory, returns the rest.
     pub(crate) fn introduced(
         &mut self,

@@ -274,7 +274,6 @@ impl<R: Reactor, I: Images<R>> Vm<R, I> {
             .map(|(owner, block)| (owner, Device::new(id, self.platform.domid, owner, block)));
         match made {
             Some((owner, Ok(device))) => {
-                tracing::info!("{name}: appeared");
                 self.devices.add(owner, device);
                 self.count_as_tapdisk(owner, kind);
                 self.with(reactor, owner, Device::poke);

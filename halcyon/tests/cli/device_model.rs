@@ -191,6 +191,22 @@ fn a_device_model_says_that_it_runs_when_no_disk_is_in_initialising_any_more() {
     assert_eq!(vm.ended(), 0, "{}", vm.logged());
 }
 
+/// By hand, say, or by a toolstack without transactions.
+#[test]
+fn a_directory_is_no_device_until_it_has_a_state() {
+    let dm = Started::new();
+    let mut toolstack = dm.store();
+    let late = dm.disk(&dm.host.dir.file("a", 1 << 20));
+    toolstack.mkdir(&late.backend()).unwrap();
+    let other = Disk {
+        devid: 51728,
+        ..dm.disk(&dm.host.dir.file("b", 1 << 20))
+    };
+    plug(&mut toolstack, &other, PATIENCE).unwrap();
+    plug(&mut toolstack, &late, PATIENCE).unwrap();
+    assert!(!dm.vm.logged().contains("not served"), "{}", dm.vm.logged());
+}
+
 #[test]
 fn why_a_disk_was_refused_goes_with_the_device_model() {
     let mut dm = Started::new();
