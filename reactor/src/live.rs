@@ -208,7 +208,9 @@ impl Uring {
             (Sleep::No, _) => Patience::None,
             (Sleep::UntilWork, _) if something_ended => Patience::None,
             (Sleep::UntilWork, None) => Patience::Forever,
-            (Sleep::UntilWork, Some(at)) => match at.saturating_sub(sys::monotonic_ns()) {
+            // From when the caller's turn began: where the kernel does not share its clock with
+            // processes, as in some PV domains, asking for the time is a system call.
+            (Sleep::UntilWork, Some(at)) => match at.saturating_sub(self.now) {
                 0 => Patience::None,
                 nanos => Patience::For(nanos),
             },
