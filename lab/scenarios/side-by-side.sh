@@ -64,7 +64,7 @@ attach_qemu() { xl block-attach bench "format=raw,vdev=xvdb,access=rw,backendtyp
 detach_blkback() { xl block-detach bench xvdb && losetup -d "$loop"; }
 detach_qemu() { xl block-detach bench xvdb; }
 server_blkback() { :; }
-server_qemu() { process_of bench qemu-system-i386 || process_of bench xen-qemu-system-i386; }
+server_qemu() { { process_of bench qemu-system-i386; process_of bench xen-qemu-system-i386; } | head -n 1; }
 server_halcyon() { echo "$halcyon"; }
 
 # By hand, in kind vbd3, as libxl writes it for backendtype=tap: the other kinds are taken in this boot,
@@ -105,12 +105,18 @@ busy() {
 }
 
 syscalls=/sys/kernel/tracing/events/raw_syscalls/sys_enter
-# calls_of PID: system calls of its tasks since the histogram was cleared.
+# calls_of PID: system calls of its tasks since the histogram was cleared, in all and by name.
 calls_of() {
     local tasks
-    [ -n "$1" ] || { echo 0; return; }
+    [ -n "$1" ] || { echo 0 -; return; }
     tasks=$(ls "/proc/$1/task" | tr '\n' ' ')
-    awk -v tasks=" $tasks" '$1 == "{" && index(tasks, " " $3 " ") { sum += $NF } END { print sum + 0 }' $syscalls/hist
+    awk -v tasks=" $tasks" '
+        { sub(",", "", $3) }
+        $1 == "{" && index(tasks, " " $3 " ") { sum += $NF; sub("sys_", "", $5); names[$5] += $NF }
+        END {
+            for (name in names) list = list (list == "" ? "" : ",") name "=" names[name]
+            print sum + 0, list == "" ? "-" : list
+        }' $syscalls/hist
 }
 
 # turn BACKEND ROUND: follows the guest until it is done with the disk. Round 0 counts calls instead.
@@ -123,7 +129,7 @@ turn() {
                 what=${line#ready }
                 what=${what%write} what=${what% }
                 if [ "$2" = 0 ]; then
-                    echo 'hist:keys=common_pid:clear' >>$syscalls/trigger
+                    echo 'hist:keys=common_pid,id.syscall:clear' >>$syscalls/trigger
                     rm -f "$WORK/trace"
                     xentrace -D -e 0x0020f000 -S 1024 -s 200 "$WORK/trace" 2>/dev/null &
                     tracer=$!
@@ -171,11 +177,11 @@ serve() {
 # Round 0: each domain on a processor of its own, so that what processor 0 calls, the control domain calls.
 xl vcpu-pin Domain-0 all 0
 xl vcpu-pin bench all 1
-echo 'hist:keys=common_pid' >$syscalls/trigger
+echo 'hist:keys=common_pid,id.syscall' >$syscalls/trigger
 for round in $(seq 0 $rounds); do
     for backend in blkback qemu halcyon; do serve $backend "$round" || break 2; done
     [ "$round" = 0 ] || continue
-    echo '!hist:keys=common_pid' >>$syscalls/trigger
+    echo '!hist:keys=common_pid,id.syscall' >>$syscalls/trigger
     xl vcpu-pin Domain-0 all all
     xl vcpu-pin bench all all
 done
@@ -204,8 +210,17 @@ ratios() {
 }
 for theirs in blkback qemu; do ratios $theirs; done >"$RESULTS/ratios"
 while IFS= read -r line; do note "$line"; done <"$RESULTS/ratios"
-awk '{ grants = events = 0
-    for (i = 9; i <= NF; i++) { split($i, pair, "="); if (pair[1] == "grant_table_op") grants = pair[2]; if (pair[1] == "event_channel_op") events = pair[2] }
-    printf "%s %s %s depth %s: per request %.2f system calls of its process, %.2f hypercalls of dom0 (%.2f grants, %.2f events)\n", $1, $2, $3, $4, $6 / $5, $8 / $5, grants / $5, events / $5 }' \
-    "$RESULTS/calls" >"$RESULTS/calls-per-request"
+awk '
+    function per_request(list,    n, i, pair, pairs, text) {
+        n = split(list, pairs, ",")
+        for (i = 1; i <= n; i++)
+            if (split(pairs[i], pair, "=") == 2 && pair[2] / $5 >= 0.05) text = text sprintf(" %s %.2f", pair[1], pair[2] / $5)
+        return text
+    }
+    {
+        grants = events = 0
+        for (i = 10; i <= NF; i++) { split($i, pair, "="); if (pair[1] == "grant_table_op") grants = pair[2]; if (pair[1] == "event_channel_op") events = pair[2] }
+        printf "%s %s %s depth %s: per request %.2f system calls of its process (%s ), %.2f hypercalls of dom0 (%.2f grants, %.2f events)\n", \
+            $1, $2, $3, $4, $6 / $5, per_request($7), $9 / $5, grants / $5, events / $5
+    }' "$RESULTS/calls" >"$RESULTS/calls-per-request"
 while IFS= read -r line; do note "$line"; done <"$RESULTS/calls-per-request"
