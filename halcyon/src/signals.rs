@@ -14,6 +14,9 @@
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
+/// SIGHUP is how libxl ends a device model.
+const STOP_SIGNALS: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+
 /// Blocks the three signals in this thread and in those it starts.
 pub fn block() -> io::Result<()> {
     mask(libc::SIG_BLOCK)
@@ -23,6 +26,18 @@ pub fn block() -> io::Result<()> {
 /// inherited.
 pub fn accept() -> io::Result<()> {
     mask(libc::SIG_UNBLOCK)
+}
+
+/// As [`accept`], and whatever that one ignored: what is ignored is inherited, too, from `nohup` for
+/// one. Not for what is to outlive its terminal.
+pub fn obey() -> io::Result<()> {
+    for signal in STOP_SIGNALS {
+        // SAFETY: plain values; the default action is no code of ours.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    accept()
 }
 
 fn mask(how: libc::c_int) -> io::Result<()> {
@@ -66,8 +81,7 @@ fn stop_signals() -> io::Result<libc::sigset_t> {
     }
     // SAFETY: sigemptyset initialised it.
     let mut set = unsafe { set.assume_init() };
-    // SIGHUP is how libxl ends a device model.
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+    for signal in STOP_SIGNALS {
         // SAFETY: `set` is initialised.
         if unsafe { libc::sigaddset(&raw mut set, signal) } != 0 {
             return Err(io::Error::last_os_error());

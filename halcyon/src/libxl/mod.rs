@@ -27,6 +27,7 @@ use self::sockets::{Promised, Socket};
 use crate::cli::args::{KindArg, VmArgs};
 use crate::cli::place;
 use crate::error::{Doing as _, Exit, Failure};
+use crate::signals;
 use crate::vm::live::{LiveImages, Process};
 use crate::vm::{Ended, Turn, Vm};
 
@@ -60,6 +61,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
 
 /// Tells what can be asked for, until told to quit.
 fn answer_probe(monitors: Vec<Monitor>) -> Result<(), Failure> {
+    signals::obey().doing(|| "take signals".into())?;
     let promised = take(monitors)?;
     let mut asked = Asked::new(&promised, Status::Prelaunch);
     let config = Config {

@@ -385,21 +385,21 @@ fn the_probe_of_libxl_is_answered_without_a_host_and_over_an_inherited_socket() 
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// That whoever started xl ignores hangups, as nohup does, is inherited.
 #[test]
 fn the_probe_of_libxl_may_be_ended_by_a_signal() {
     let dir = Dir::new();
     let path = dir.path().join("qmp");
-    let socket = format!("socket,id=a,path={},server=on,wait=off", path.display());
-    let probe = [
-        "-S",
-        "-machine",
-        "none",
-        "-chardev",
-        &socket,
-        "-mon",
-        "chardev=a,mode=control",
-    ];
-    let mut child = halcyon(&probe).spawn().unwrap();
+    let probe = format!(
+        "trap '' HUP; exec \"$0\" -S -machine none \
+         -chardev socket,id=a,path={},server=on,wait=off -mon chardev=a,mode=control",
+        path.display()
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &probe, env!("CARGO_BIN_EXE_halcyon")])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
     until(|| path.exists());
     signal(child.id(), "HUP");
     child.wait().unwrap();
