@@ -37,8 +37,8 @@ pub const PORT_MAX: u32 = (1 << 17) - 1;
 /// them. A node of ours, for toolstacks.
 pub const LARGE_SECTORS: &str = "large-sectors";
 
-/// Nodes of the backend's directory that describe the device. The toolstack writes them once,
-/// before it asks for the device.
+/// Nodes of the backend's directory that describe the device: the state, without which there is none
+/// yet, and what the toolstack writes once, before it asks for the device.
 pub const BACKEND_KEYS: [&str; 9] = [
     keys::STATE,
     keys::FRONTEND,
